@@ -1,0 +1,162 @@
+"""What a change of the cluster does: how soon answers follow it, and what many changes do to everybody's latency.
+
+Needs an API server inside this program, so that the moment at which an event is written is known.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
+
+from benchmarks import manifests, questions
+from benchmarks.api import ApiServer
+from benchmarks.bench import ANSWER_SECONDS, Bench, Running
+from benchmarks.client import Client, client, rcode_and_data
+from benchmarks.cluster import Service
+from benchmarks.dnsperf import TIMEOUT_SECONDS, Load, Run
+from benchmarks.figures import MILLISECONDS, Figure, interleave, percentile
+from benchmarks.manifests import Object
+from benchmarks.processes import BenchmarkError
+from benchmarks.questions import Question
+from benchmarks.servers import COREDNS, DNSD, dnsd
+
+BACKGROUND_RATE = 50_000
+"""Questions a second while changes are timed."""
+
+TAIL_RATE = 10_000
+"""Questions a second while latencies are taken: low enough that a queue means a pause of the server."""
+
+CHANGES_PER_SECOND = 500
+
+LATE_SECONDS = 10.0
+"""When an answer that has not followed a change counts as never."""
+
+PAUSE_SECONDS = 0.002
+"""Between two changes, so that each is met at rest."""
+
+_NEW_ENDPOINTS = IPv4Address("10.250.0.0")
+_NEW_SERVICES = IPv4Address("10.111.0.0")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An object to apply, and the datum that the answer to a question has from then on and had not before."""
+
+    item: Object
+    question: Question
+    datum: str
+
+
+def freshness(bench: Bench) -> list[Figure]:
+    """From the event on the wire to the new answer."""
+    numbers = itertools.count()
+
+    def measure(running: Running, api: ApiServer) -> list[Figure]:
+        load = Load(bench.questions("hot names", questions.hot(bench.cluster)), rate=BACKGROUND_RATE, seconds=3_600)
+        figures = []
+        for case, loaded in (("idle", False), (f"under {BACKGROUND_RATE:,} q/s", True)):
+            with ExitStack() as stack:
+                if loaded:
+                    stack.enter_context(Run(running.port, load, bench.directory))
+                asking = stack.enter_context(client(running.port))
+                delays = [delay(asking, api, change) for change in _changes(bench, numbers)]
+            for percent in (50, 99):
+                value = percentile(delays, percent) * 1e3
+                figures.append(Figure("freshness", f"{case}, p{percent}", running.server.name, MILLISECONDS, (value,)))
+        return figures
+
+    return _each_watcher(bench, measure)
+
+
+def delay(asking: Client, api: ApiServer, change: Change) -> float:
+    """Seconds from the write of the event until the answer has the datum; what the old answer was is asked first.
+
+    Raises BenchmarkError if the answer had the datum before, or never gets it.
+    """
+    if _has(asking, change):
+        raise BenchmarkError(f"{change.question[0]} was {change.datum} before the change")
+    written = api.apply(change.item)
+    while time.monotonic() < written + LATE_SECONDS:
+        if _has(asking, change):
+            return time.monotonic() - written
+    raise BenchmarkError(f"{change.question[0]} did not become {change.datum} within {LATE_SECONDS:.0f} s")
+
+
+def tail(bench: Bench) -> list[Figure]:
+    """Latency of hot names while objects change, and while none does."""
+
+    def measure(running: Running, api: ApiServer) -> list[Figure]:
+        seconds = bench.plan.slow_seconds
+        path = bench.questions("hot names", questions.hot(bench.cluster))
+        load = Load(path, seconds=seconds, rate=TAIL_RATE, latencies=True)
+        cases: list[tuple[str, Callable[[], None]]] = [
+            ("no changes", lambda: None),
+            (f"{CHANGES_PER_SECOND} objects/s", lambda: _churn(bench, api, seconds)),
+        ]
+
+        def run(case: tuple[str, Callable[[], None]], _round: int) -> float:
+            with Run(running.port, load, bench.directory) as asking:
+                case[1]()
+                report = asking.report()
+            return percentile([*report.latencies, *[float(TIMEOUT_SECONDS)] * report.lost], 99.9) * 1e3
+
+        return [
+            Figure("tail", f"{case}, p99.9", running.server.name, MILLISECONDS, tuple(samples))
+            for (case, _), samples in interleave(cases, bench.plan.slow_rounds, run)
+        ]
+
+    return _each_watcher(bench, measure)
+
+
+def _each_watcher(bench: Bench, measure: Callable[[Running, ApiServer], list[Figure]]) -> list[Figure]:
+    """Measure the servers that watch an API server, one after the other."""
+    if bench.api is None:
+        bench.note("freshness and tail latency skipped: they need an API server in this program (--api)")
+        return []
+    taking_part = {server.name for server in bench.servers}
+    figures = []
+    for server in (replace(DNSD, configure=dnsd(api=True), needs_api=True), COREDNS):
+        if server.name in taking_part:
+            try:
+                with bench.launch(server) as running:
+                    figures += measure(running, bench.api)
+            except BenchmarkError as error:
+                bench.note(f"{server.name} left out: {error}")
+    return figures
+
+
+def _has(asking: Client, change: Change) -> bool:
+    reply = asking.ask(change.question, ANSWER_SECONDS)
+    return reply is not None and change.datum in rcode_and_data(reply, change.question[1])[1]
+
+
+def _changes(bench: Bench, numbers: Iterator[int]) -> Iterator[Change]:
+    """In turn: an endpoint of a headless service is replaced; a service that was asked for in vain is created."""
+    headless = [service for service in bench.cluster.services if service.headless]
+    for number in itertools.islice(numbers, bench.plan.changes):
+        time.sleep(PAUSE_SECONDS)
+        if number % 2 == 0:
+            service = _with_endpoint(headless[number % len(headless)], str(_NEW_ENDPOINTS + number))
+            yield Change(manifests.endpoint_slice(service, number), (service.owner, "A"), service.endpoints[0])
+        else:
+            address = str(_NEW_SERVICES + number)
+            service = replace(bench.cluster.services[0], name=f"created-{number}", address=address)
+            yield Change(manifests.service_object(service, number), (service.owner, "A"), address)
+
+
+def _churn(bench: Bench, api: ApiServer, seconds: float) -> None:
+    """Replace endpoints of the services that are being asked for, at an even pace."""
+    services = bench.cluster.services[: questions.HOT_NAMES]
+    begun = time.monotonic()
+    for number in range(int(seconds * CHANGES_PER_SECOND)):
+        time.sleep(max(0.0, begun + number / CHANGES_PER_SECOND - time.monotonic()))
+        service = _with_endpoint(services[number % len(services)], str(_NEW_ENDPOINTS + number))
+        api.apply(manifests.endpoint_slice(service, number))
+
+
+def _with_endpoint(service: Service, address: str) -> Service:
+    return replace(service, endpoints=(address, *service.endpoints[1:]))

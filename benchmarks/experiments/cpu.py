@@ -1,0 +1,32 @@
+"""CPU time per query: what a server spent, divided by the questions it answered. Must not know what was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from benchmarks import dnsperf
+from benchmarks.bench import Bench, Running
+from benchmarks.dnsperf import Load, Report
+from benchmarks.figures import MICROSECONDS, RATE, Figure, interleave
+
+
+def cost(bench: Bench, running: Running, load: Load) -> tuple[float, Report]:
+    """Microseconds of user and system time a query, and what dnsperf saw."""
+    before = running.process.cpu_seconds()
+    report = dnsperf.ask(running.port, load, bench.directory)
+    return (running.process.cpu_seconds() - before) / report.completed * 1e6, report
+
+
+def compare(
+    bench: Bench, experiment: str, case: str, fleet: Sequence[Running], load: Callable[[int], Load], rounds: int
+) -> list[Figure]:
+    """Cost and rate of each server, round by round; `load` gives the load of a round."""
+    loads = [load(number) for number in range(rounds)]
+    figures = []
+    for running, results in interleave(fleet, rounds, lambda running, number: cost(bench, running, loads[number])):
+        name = running.server.name
+        figures.append(Figure(experiment, case, name, MICROSECONDS, tuple(spent for spent, _ in results)))
+        figures.append(Figure(experiment, case, name, RATE, tuple(report.rate for _, report in results)))
+        if lost := sum(report.lost for _, report in results):
+            bench.note(f"{name} lost {lost} of {sum(report.sent for _, report in results)} queries of {experiment} {case}")
+    return figures

@@ -1,0 +1,60 @@
+"""What a query about the cluster costs: over UDP and TCP at full speed, and over UDP at low rates."""
+
+from __future__ import annotations
+
+from benchmarks import dnsperf, questions
+from benchmarks.bench import Bench, Running
+from benchmarks.dnsperf import Load
+from benchmarks.experiments.cpu import compare
+from benchmarks.figures import MEGABYTES, Figure
+from benchmarks.questions import Question
+
+LOW_RATES = (1_000, 10_000)
+"""Questions a second: what one replica of a small and of a large cluster sees."""
+
+
+def udp(bench: Bench) -> list[Figure]:
+    """Hot names, all names and a realistic mix; then the memory that this left each server with."""
+    figures = []
+    cases = {
+        "hot names": questions.hot(bench.cluster),
+        "all names": questions.every(bench.cluster),
+        "mix": questions.mix(bench.cluster),
+    }
+    for case, asked in cases.items():
+        load = Load(bench.questions(case, asked), seconds=bench.plan.seconds)
+        fleet = _ready(bench, asked, load)
+        figures += compare(bench, "udp", case, fleet, lambda _, load=load: load, bench.plan.rounds)
+    for running in bench.fleet():
+        memory = running.process.memory_octets() / 1e6
+        figures.append(Figure("udp", "memory after", running.server.name, MEGABYTES, (memory,)))
+    return figures
+
+
+def tcp(bench: Bench) -> list[Figure]:
+    """Hot names over connections that carry ten questions at a time."""
+    asked = questions.hot(bench.cluster)
+    load = Load(bench.questions("tcp", asked), seconds=bench.plan.seconds, tcp=True)
+    fleet = [running for running in _ready(bench, asked, load) if running.server.tcp]
+    return compare(bench, "tcp", "pipelined", fleet, lambda _: load, bench.plan.rounds)
+
+
+def rates(bench: Bench) -> list[Figure]:
+    """Hot names at low rates, where waking up is most of the cost."""
+    asked = questions.hot(bench.cluster)
+    path = bench.questions("rates", asked)
+    fleet = _ready(bench, asked, Load(path))
+    figures = []
+    for rate in LOW_RATES:
+        load = Load(path, seconds=bench.plan.slow_seconds, rate=rate)
+        figures += compare(bench, "rates", f"{rate:,} q/s", fleet, lambda _, load=load: load, bench.plan.slow_rounds)
+    return figures
+
+
+def _ready(bench: Bench, asked: list[Question], load: Load) -> list[Running]:
+    """The servers that answer rightly, each having been asked everything once."""
+    fleet = bench.right(bench.fleet(), asked)
+    for running in fleet:
+        if running.server.tcp or not load.tcp:
+            dnsperf.ask(running.port, Load(load.questions, tcp=load.tcp), bench.directory)
+    return fleet

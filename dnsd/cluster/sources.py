@@ -1,0 +1,24 @@
+"""Which source fills a cluster's index: manifests or the API server."""
+
+from __future__ import annotations
+
+import time
+
+from dnsd.cluster import objects
+from dnsd.cluster.index import Index
+from dnsd.cluster.objects import Kind
+from dnsd.cluster.store import Source, SourceSettings
+
+
+def make_source(settings: SourceSettings, index: Index) -> Source:
+    """The source that `settings` name. What each needs is imported only where it is used: that is memory."""
+    if settings.manifests:
+        from dnsd.cluster.manifests import FileSource
+
+        labels = dict.fromkeys((objects.Service, objects.EndpointSlice, objects.Pod), settings.labels)
+        return FileSource(
+            settings.manifests, index, time.time, {**labels, objects.Namespace: settings.namespace_labels}
+        )
+    from dnsd.cluster.api import ApiSource
+
+    return ApiSource(index, settings)

@@ -1,0 +1,1 @@
+"""Corefile text to directives with their places, and the helpers with which plugins read theirs; knows no plugin."""

@@ -1,0 +1,1 @@
+"""From a query to an answer with its validity and reason: the values, the plugin contract, and the chain."""

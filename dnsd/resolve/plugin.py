@@ -1,0 +1,98 @@
+"""What a plugin is, and what it is given when it is built.
+
+A plugin reads its directives once, in `setup`, and then answers queries or passes them on. It owns no socket that
+clients see and no thread; what has to run beside the queries (a watch, a health check) runs between `start` and `stop`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
+
+from dnsd.corefile.syntax import Directive
+from dnsd.resolve.answer import Answer
+from dnsd.resolve.query import Query
+from dnsd.wire.name import Name
+
+if TYPE_CHECKING:
+    from dnsd.cluster.store import Clusters
+
+Next: TypeAlias = Callable[[Query], Awaitable[Answer]]
+"""The rest of the chain."""
+
+
+class Plugin(ABC):
+    """One directive of a server block at work."""
+
+    name: ClassVar[str]
+
+    async def answer(self, query: Query, next_: Next) -> Answer:
+        """The answer to `query`, from here or from the rest of the chain.
+
+        Raises:
+            Failure: it cannot be answered; the server replies with the failure's rcode and reason.
+        """
+        return await next_(query)
+
+    async def start(self) -> None:
+        """Begin what runs beside the queries. Called once the server's sockets are open."""
+
+    async def stop(self) -> None:
+        """End it."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the plugin can do its job; /ready waits for it."""
+        return True
+
+
+@dataclass(slots=True)
+class Context:
+    """What the plugins of one server block are built with."""
+
+    zones: tuple[Name, ...]
+    """The block's zones, longest first by labels."""
+    directory: str
+    """Folder of the Corefile: relative paths start here."""
+    clusters: Clusters
+    """The indexes of the clusters that `kubernetes` stanzas name, shared by all that name the same."""
+    clock: Callable[[], float]
+    """Seconds on the monotonic clock."""
+    resolve: Next
+    """The server's own front door, for CNAME targets that lie elsewhere."""
+    interfaces: Callable[[], Mapping[str, Sequence[str]]]
+    """Network interfaces of this host, by name, with the texts of their addresses."""
+    listen: list[str] = field(default_factory=list)
+    """Addresses that `bind` names; empty for all."""
+    plugins: dict[str, Plugin] = field(default_factory=dict)
+    """Plugins of this block built so far, by directive."""
+    on_ready: list[Callable[[], None]] = field(default_factory=list)
+    """Run once every plugin of the block exists."""
+
+
+class Setup(Protocol):
+    """A plugin module's `setup`: all its directives in one server block, in file order.
+
+    Raises:
+        CorefileError: a directive says something that the plugin does not understand.
+    """
+
+    def __call__(self, directives: Sequence[Directive], context: Context) -> Plugin | None:
+        """The plugin, or None where the directive configures the server only."""
+
+
+def chain(plugins: Iterable[Plugin], end: Next) -> Next:
+    """The plugins as one callable, first to last, then `end`."""
+    handler = end
+    for plugin in reversed(list(plugins)):
+        handler = _link(plugin, handler)
+    return handler
+
+
+def _link(plugin: Plugin, next_: Next) -> Next:
+    async def handle(query: Query) -> Answer:
+        return await plugin.answer(query, next_)
+
+    return handle

@@ -1,0 +1,96 @@
+"""One face of a listener: a protocol and an address family, with its memo, its numbers and the way to an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from dnslib import RR
+
+from dnsd.cluster.index import Key
+from dnsd.resolve.answer import Answer
+from dnsd.resolve.front import Front
+from dnsd.resolve.query import Client, from_message
+from dnsd.serve.memo import ROTATIONS, Memo
+from dnsd.serve.tally import Labels, Tally
+from dnsd.wire.codes import Type
+from dnsd.wire.query import HEADER, Message, accept
+from dnsd.wire.reply import Sections, write
+
+DROPPED = "dropped"
+"""The zone label of queries that no server block took."""
+
+
+class Face:
+    """Turns the octets of a query into those of its reply."""
+
+    def __init__(self, front: Front, server: str, protocol: str, family: int, clock: Callable[[], float]) -> None:
+        self.front = front
+        self.server = server
+        """As metrics name the listener: `dns://:53`."""
+        self.protocol = protocol
+        self.family = family
+        """4 or 6."""
+        self.clock = clock
+        self.tally = Tally()
+        self.memo = Memo(self.tally)
+        self._changes = 0
+
+    def drop(self, keys: Iterable[Key]) -> None:
+        """The cluster changed: forget what read these keys."""
+        self._changes += 1
+        self.memo.drop(keys)
+
+    def use(self, front: Front) -> None:
+        """Answer from another configuration from now on."""
+        self._changes += 1
+        self.front = front
+        self.memo.clear()
+
+    async def answer(self, data: bytes, client: Client) -> bytes | None:
+        """The reply to a query that the memo does not have, or None for silence."""
+        message = accept(data)
+        if not isinstance(message, Message):
+            return message
+        started = self.clock()
+        changes = self._changes
+        query = from_message(message, client)
+        answer = await self.front.resolve(query)
+        if answer.silent:
+            return None
+        tcp = self.protocol != "udp"
+        replies = tuple(write(message, order, tcp=tcp) for order in _orders(answer))
+        labels = self._labels(message, answer)
+        self.tally.add(labels, len(data), replies[0].size, self.clock() - started)
+        if answer.validity.keep and (changes == self._changes or not answer.validity.keys):
+            self.memo.put(data, HEADER + len(message.question.wire), replies, answer.validity, labels)
+        return replies[0].to_wire(message.id, message.question.wire)
+
+    def _labels(self, message: Message, answer: Answer) -> Labels:
+        question, edns = message.question, message.edns
+        block = self.front.block_for(question.name, question.type)
+        zone = DROPPED if block is None else block.zone_text
+        plugin = block.writer if block is not None and answer.written else ""
+        return Labels(zone, question.type, answer.rcode, plugin, edns is not None and edns.do)
+
+
+def _orders(answer: Answer) -> Iterator[Sections]:
+    """The sections in each of the orders that a kept answer steps through; the first is the one it came in."""
+    sections = answer.sections()
+    yield sections
+    if answer.rotate and answer.validity.keep:
+        for order in rotations(sections.answer):
+            yield replace(sections, answer=order)
+
+
+def rotations(records: Sequence[RR]) -> Iterator[Sequence[RR]]:
+    """Up to ROTATIONS - 1 more orders of `records`: each begins its run of addresses with another one."""
+    first = next((i for i, record in enumerate(records) if record.rtype in (Type.A, Type.AAAA)), len(records))
+    last = first
+    while last < len(records) and records[last].rtype in (Type.A, Type.AAAA):
+        last += 1
+    run = records[first:last]
+    count = min(len(run), ROTATIONS)
+    for i in range(1, count):
+        at = i * len(run) // count
+        yield [*records[:first], *run[at:], *run[:at], *records[last:]]

@@ -1,0 +1,241 @@
+"""The memo: questions that were seen and validated once, with their ready answers (design.md section 2).
+
+The octets of a query after its id, in lower case, are the key. Lower-casing is safe in a name, whose length octets are
+below 64, and wrong elsewhere: a query with a letter's octet outside its name is kept under its exact octets (type 65
+is one). A client cookie (RFC 7873) differs with every client and changes nothing in the answer: it is left out of the
+key.
+
+Entries live in two generations, so that names asked once cannot push out names asked often: what is new goes into the
+young one; when it is full the old one goes and the young one grows old; a hit in the old one moves back.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from collections.abc import Callable, Iterable
+
+from dnsd.cluster.index import Key
+from dnsd.resolve.answer import Validity
+from dnsd.serve.tally import Labels, Tally
+from dnsd.wire.codes import Option
+from dnsd.wire.query import HEADER
+from dnsd.wire.reply import Reply
+
+MEMO_OCTETS = 16 * 1024 * 1024
+"""Octets that the entries of one memo may take, both generations together: some 20,000 answers of usual size."""
+ENTRY_OCTETS = 640
+"""What an entry takes besides its key and replies: the objects, its dict slot, its place under what it read."""
+REPLY_OCTETS = 120
+"""What a reply takes besides its tail."""
+MAX_KEY = 512
+"""Octets of a query that is remembered; no stub resolver sends more."""
+ROTATIONS = 4
+"""Ready orders of an answer with several addresses. A power of two, and enough that each of a few comes first."""
+HIT_SECONDS = 5e-6
+"""What a hit is taken to last: nobody looks at the clock for it, and it is below the first bucket by far."""
+
+_COOKIE = struct.pack("!2H", Option.COOKIE, 8)
+_EXACT = b"\xff"
+"""First octet of keys that are exact outside the name; that of a query's flags is below 0x80."""
+_LETTER = re.compile(rb"[A-Za-z]")
+
+
+class Entry:
+    """A ready answer: how often it was given, and its replies in rotation."""
+
+    __slots__ = (
+        "cost", "end", "head", "hits", "key", "keys", "labels", "request", "response", "tails", "ticking", "ttls",
+        "until", "valid_until",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        key: bytes,
+        question_end: int,
+        replies: tuple[Reply, ...],
+        validity: Validity,
+        labels: Labels,
+        sizes: tuple[int, int],
+    ) -> None:
+        self.hits = 0
+        self.head = replies[0].head
+        self.end = question_end
+        """Offset of the octet after the question."""
+        self.tails = tuple((reply.tail, reply.size) for reply in replies)
+        """What follows the question, and the octets of the whole reply: always ROTATIONS of them."""
+        self.until = validity.until
+        self.ticking = validity.ticking
+        self.valid_until = validity.until if validity.ticking is None else -math.inf
+        """When somebody has to look again: at the end, or as the next TTL counts down."""
+        self.key = key
+        self.keys = validity.keys
+        self.ttls = replies[0].ttls
+        self.labels = labels
+        self.request, self.response = sizes
+        distinct = {id(reply): len(reply.tail) + REPLY_OCTETS for reply in replies}
+        self.cost = ENTRY_OCTETS + 2 * len(key) + sum(distinct.values())
+
+    def refresh(self, now: float) -> bool:
+        """Count TTLs down to `now`; False where the entry's time is over."""
+        if now >= self.until:
+            return False
+        if self.ticking is not None:
+            passed = math.floor(now - self.ticking)
+            self.tails = tuple((_aged(tail, self.ttls, passed), size) for tail, size in self.tails)
+            self.ticking += passed
+            self.valid_until = min(self.until, self.ticking + 1.0)
+        return True
+
+
+def _aged(tail: bytes, ttls: Iterable[int], seconds: int) -> bytes:
+    if not seconds:
+        return tail
+    changed = bytearray(tail)
+    for at in ttls:
+        (ttl,) = struct.unpack_from("!I", changed, at)
+        struct.pack_into("!I", changed, at, max(0, ttl - seconds))
+    return bytes(changed)
+
+
+class Generation:
+    """Entries, and which of them read what."""
+
+    __slots__ = ("entries", "octets", "readers")
+
+    def __init__(self) -> None:
+        self.entries: dict[bytes, Entry] = {}
+        self.readers: dict[Key, set[bytes]] = {}
+        self.octets = 0
+
+    def add(self, entry: Entry) -> None:
+        """Take an entry in."""
+        self.entries[entry.key] = entry
+        self.octets += entry.cost
+        for key in entry.keys:
+            self.readers.setdefault(key, set()).add(entry.key)
+
+    def remove(self, key: bytes) -> Entry | None:
+        """Take an entry out, wherever it is noted."""
+        entry = self.entries.pop(key, None)
+        if entry is None:
+            return None
+        self.octets -= entry.cost
+        for read in entry.keys:
+            readers = self.readers[read]
+            readers.discard(key)
+            if not readers:
+                del self.readers[read]
+        return entry
+
+
+class Memo:
+    """Ready answers for one face of a listener. Bound in octets; exact, because changes drop what read them."""
+
+    def __init__(self, tally: Tally, octets: int = MEMO_OCTETS) -> None:
+        self.young = Generation()
+        self._old = Generation()
+        self._half = octets // 2
+        self._tally = tally
+        self.get: Callable[[bytes], Entry | None] = self.young.entries.get
+        """Look up a query's octets after the id, in lower case, in the young generation: what is hot is there."""
+
+    @property
+    def octets(self) -> int:
+        """Octets taken at present."""
+        return self.young.octets + self._old.octets
+
+    def __len__(self) -> int:
+        return len(self.young.entries) + len(self._old.entries)
+
+    def find(self, data: bytes, now: float) -> Entry | None:
+        """The entry for a query as it was received, in whichever place it may be."""
+        if len(data) > MAX_KEY:
+            return None
+        key = data[2:].lower()
+        entry = self.young.entries.get(key) or self._promote(key)
+        if entry is None:
+            exact = _exact_key(data)
+            if exact is None:
+                return None
+            entry = self.young.entries.get(exact) or self._promote(exact)
+        if entry is not None and now >= entry.valid_until and not entry.refresh(now):
+            self._forget(entry.key)
+            return None
+        return entry
+
+    def _promote(self, key: bytes) -> Entry | None:
+        entry = self._old.remove(key)
+        if entry is not None:
+            self._add(entry)
+        return entry
+
+    def put(
+        self, data: bytes, question_end: int, replies: tuple[Reply, ...], validity: Validity, labels: Labels
+    ) -> None:
+        """Remember the replies to a query that passed the accept gate."""
+        key = memo_key(data)
+        if key is None or not validity.keep:
+            return
+        self._forget(key)
+        every = tuple(replies[i % len(replies)] for i in range(ROTATIONS))
+        self._add(Entry(key, question_end, every, validity, labels, (len(data), replies[0].size)))
+
+    def drop(self, keys: Iterable[Key]) -> None:
+        """Forget every answer that read one of `keys`."""
+        for key in keys:
+            for generation in (self.young, self._old):
+                for reader in tuple(generation.readers.get(key, ())):
+                    self._fold(generation.remove(reader))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        for generation in (self.young, self._old):
+            for key in tuple(generation.entries):
+                self._fold(generation.remove(key))
+
+    def settle(self) -> None:
+        """Bring the hits of all entries to the tally."""
+        for generation in (self.young, self._old):
+            for entry in generation.entries.values():
+                self._fold(entry)
+
+    def _add(self, entry: Entry) -> None:
+        if self.young.octets + entry.cost > self._half:
+            for gone in self._old.entries.values():
+                self._fold(gone)
+            self._old = self.young
+            self.young = Generation()
+            self.get = self.young.entries.get
+        self.young.add(entry)
+
+    def _forget(self, key: bytes) -> None:
+        self._fold(self.young.remove(key) or self._old.remove(key))
+
+    def _fold(self, entry: Entry | None) -> None:
+        if entry is not None and entry.hits:
+            self._tally.add(entry.labels, entry.request, entry.response, HIT_SECONDS, entry.hits)
+            entry.hits = 0
+
+
+def memo_key(data: bytes) -> bytes | None:
+    """The key of a query that passed the accept gate, or None where it is not one to remember."""
+    if len(data) > MAX_KEY:
+        return None
+    exact = _exact_key(data)
+    return data[2:].lower() if exact is None else exact
+
+
+def _exact_key(data: bytes) -> bytes | None:
+    """The key of a query that has letters' octets outside its name, or a client cookie; None for any other."""
+    at, size = HEADER, len(data)
+    while at < size and data[at]:
+        at += 1 + data[at]
+    rest = data[at:]
+    cookie = rest[-12:-8] == _COOKIE
+    if cookie:
+        rest = rest[:-8]
+    if not cookie and not _LETTER.search(rest) and not _LETTER.search(data, 2, HEADER):
+        return None
+    return _EXACT + data[2:HEADER] + data[HEADER:at].lower() + rest

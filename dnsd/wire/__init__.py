@@ -1,0 +1,1 @@
+"""Bytes to questions and answers to bytes. Pure: no sockets, no clock."""
