@@ -90,7 +90,7 @@ class Clusters:
         cluster = self.by_settings.get(settings)
         if cluster is None:
             index = Index(settings.kinds)
-            index.listeners.append(self._changed)
+            index.listeners.append(self.changed)
             cluster = Cluster(settings, index, self.make_source(settings, index))
             self.by_settings[settings] = cluster
         return cluster
@@ -126,7 +126,8 @@ class Clusters:
             cluster.task.cancel()
             await asyncio.gather(cluster.task, return_exceptions=True)
 
-    def _changed(self, keys: frozenset[Key]) -> None:
+    def changed(self, keys: frozenset[Key]) -> None:
+        """Tell the listeners what changed."""
         for listener in self.listeners:
             listener(keys)
 

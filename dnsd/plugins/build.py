@@ -17,12 +17,39 @@ from dnsd.wire import name as names
 from dnsd.wire.name import Name
 
 ORDER = (
+    "cancel",
+    "timeouts",
+    "reload",
+    "nsid",
+    "bufsize",
     "bind",
+    "debug",
+    "ready",
+    "health",
+    "prometheus",
     "errors",
     "log",
+    "local",
+    "dns64",
+    "any",
+    "chaos",
     "loadbalance",
+    "rewrite",
+    "autopath",
+    "acl",
+    "cache",
+    "header",
+    "tls",
+    "minimal",
+    "template",
+    "transfer",
+    "hosts",
+    "k8s_external",
     "kubernetes",
+    "file",
+    "loop",
     "forward",
+    "whoami",
 )
 """The plugins that ship, in the order in which a query meets them, whatever the Corefile's (spec.md section 5.2)."""
 
@@ -91,6 +118,7 @@ def build(block: ServerBlock, host: Host, resolve: Next) -> Built:
         clock=host.clock,
         resolve=resolve,
         interfaces=host.interfaces,
+        changed=host.clusters.changed,
     )
     known = plugin_names()
     by_name: dict[str, list[Directive]] = {}

@@ -71,6 +71,8 @@ class Answer:
     """Whether address records are to be given in another order each time."""
     options: tuple[tuple[int, bytes], ...] = field(default=())
     """EDNS options for clients that sent OPT."""
+    cached: str = ""
+    """Where `cache` holds this answer, `success` or `denial`: that is what a repetition of it is a hit of."""
     written: bool = True
     """False where no plugin answered and the server itself had to (a rcode for the metrics and nothing else)."""
     silent: bool = False

@@ -11,6 +11,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 
+from prometheus_client.metrics_core import Metric
+
+from dnsd.cluster.index import Key
 from dnsd.corefile.syntax import Directive
 from dnsd.resolve.answer import Answer
 from dnsd.resolve.query import Query
@@ -42,10 +45,38 @@ class Plugin(ABC):
     async def stop(self) -> None:
         """End it."""
 
+    def metrics(self) -> Iterable[Metric]:
+        """Metric families of this plugin, read when somebody looks; families of one name are merged."""
+        return ()
+
     @property
     def ready(self) -> bool:
         """Whether the plugin can do its job; /ready waits for it."""
         return True
+
+
+@dataclass(slots=True)
+class ServerOptions:
+    """What directives say to the server itself; each is None or empty where its directive is not there."""
+
+    health: str | None = None
+    """`HOST:PORT` of /health."""
+    lameduck: float = 0.0
+    """Seconds that queries are still answered after SIGTERM."""
+    ready: str | None = None
+    """`HOST:PORT` of /ready."""
+    ready_continuously: bool = False
+    """Whether a plugin that was ready once is asked again."""
+    metrics: str | None = None
+    """`HOST:PORT` of /metrics."""
+    reload: tuple[float, float] | None = None
+    """Seconds between two looks at the Corefile, and of jitter."""
+    tls: tuple[str, ...] = ()
+    """Certificate, key and CA files for the listeners of scheme tls."""
+    read_timeout: float | None = None
+    write_timeout: float | None = None
+    idle_timeout: float | None = None
+    """Seconds, for TCP."""
 
 
 @dataclass(slots=True)
@@ -64,6 +95,9 @@ class Context:
     """The server's own front door, for CNAME targets that lie elsewhere."""
     interfaces: Callable[[], Mapping[str, Sequence[str]]]
     """Network interfaces of this host, by name, with the texts of their addresses."""
+    changed: Callable[[frozenset[Key]], None]
+    """Drops every kept answer that read one of these keys; for plugins whose data changes while they run."""
+    server: ServerOptions = field(default_factory=ServerOptions)
     listen: list[str] = field(default_factory=list)
     """Addresses that `bind` names; empty for all."""
     plugins: dict[str, Plugin] = field(default_factory=dict)

@@ -63,7 +63,8 @@ class Face:
         labels = self._labels(message, answer)
         self.tally.add(labels, len(data), replies[0].size, self.clock() - started)
         if answer.validity.keep and (changes == self._changes or not answer.validity.keys):
-            self.memo.put(data, HEADER + len(message.question.wire), replies, answer.validity, labels)
+            hit = labels._replace(cached=answer.cached)
+            self.memo.put(data, HEADER + len(message.question.wire), replies, answer.validity, hit)
         return replies[0].to_wire(message.id, message.question.wire)
 
     def _labels(self, message: Message, answer: Answer) -> Labels:

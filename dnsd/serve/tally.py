@@ -24,6 +24,8 @@ class Labels(NamedTuple):
     rcode: int
     plugin: str
     do: bool
+    cached: str = ""
+    """For hits of the memo: the type of cache hit that each of them stands for."""
 
 
 @dataclass(slots=True)

@@ -132,14 +132,14 @@ class Connection:
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError):
             response = await self._send(await self._current(used), path, query)
         if response.status == 401:
-            response.close()
+            _end(response)
             response = await self._send(await self._current(used), path, query)
         try:
             if response.status != 200:
                 raise refusal(response.status, await _beginning(response))
             yield response
         finally:
-            response.close()
+            _end(response)
 
     async def _current(self, refused: Credentials | None) -> Credentials:
         """Return the credentials, other ones than those that were refused."""
@@ -173,6 +173,13 @@ class Connection:
         finally:
             if self._observe is not None:
                 self._observe("GET", url.authority, code, self._timing.monotonic() - began)
+
+
+def _end(response: aiohttp.ClientResponse) -> None:
+    """Give the connection back if the body was read; if not, cut it: TLS would wait for the other side's goodbye."""
+    if response.connection is not None and response.connection.transport is not None:
+        response.connection.transport.abort()
+    response.close()
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:
