@@ -1,1 +1,1 @@
-"""Benchmarks of dnsd beside its peers: black boxes on loopback, measured by the CPU time that each spends on a query."""
+"""Benchmarks of dnsd beside its peers: black boxes on loopback, measured by the CPU time that a query takes."""

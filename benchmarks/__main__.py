@@ -10,11 +10,11 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from benchmarks import api, chart, report, servers
+from benchmarks import chart, report, servers
 from benchmarks.bench import FULL, QUICK, Bench
 from benchmarks.experiments import EXPERIMENTS
 from benchmarks.figures import Figure
-from benchmarks.processes import BenchmarkError, pin_this_program
+from benchmarks.processes import BenchmarkError, prepare_this_program
 
 OUT = Path(__file__).with_name("out")
 PUBLISHED_CHART = Path(__file__).parents[1] / "docs" / "benchmarks.svg"
@@ -24,15 +24,14 @@ def main(argv: list[str] | None = None) -> int:
     """Run the suite; the exit status is 1 if an experiment could not be run."""
     arguments = _parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _terminate)
-    pin_this_program()
+    prepare_this_program()
     plan = QUICK if arguments.quick else FULL
     chosen = arguments.only or list(EXPERIMENTS)
     figures: list[Figure] = []
     failed = False
     try:
         taking_part = servers.SERVERS if arguments.peers is None else servers.choose(arguments.peers.split(","))
-        start_api = api.load(arguments.api) if arguments.api else None
-        with Bench(plan, taking_part, kubeconfig=arguments.kubeconfig, api=start_api) as bench:
+        with Bench(plan, taking_part, arguments.kubeconfig) as bench:
             for name in chosen:
                 begun = time.monotonic()
                 print(f"{name} ...", flush=True)
@@ -65,9 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure dnsd beside its peers.")
     parser.add_argument("--quick", action="store_true", help="less of everything: under two minutes")
     parser.add_argument("--only", action="append", choices=list(EXPERIMENTS), help="run this experiment; repeatable")
-    parser.add_argument("--peers", metavar="NAMES", help="the peers to take part, separated by commas (default: all found)")
-    parser.add_argument("--kubeconfig", type=Path, metavar="FILE", help="an API server that holds the cluster, for CoreDNS")
-    parser.add_argument("--api", metavar="MODULE:CALLABLE", help="an API server to run inside this program (see api.py)")
+    parser.add_argument(
+        "--peers", metavar="NAMES", help="the peers to take part, separated by commas (default: all found)"
+    )
+    parser.add_argument(
+        "--kubeconfig", type=Path, metavar="FILE", help="an API server that holds the cluster, for CoreDNS"
+    )
     return parser
 
 

@@ -1,44 +1,37 @@
-"""What the benchmarks ask of an API server that runs inside this program.
-
-Knows the seam only. Such a server is given as `--api MODULE:CALLABLE`; the callable is a `Start`.
-"""
+"""The API server of the tests, holding the benchmarks' cluster. Knows how to change it; must not know who watches."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol, TypeAlias, cast
 
 from benchmarks.manifests import Object
-from benchmarks.processes import BenchmarkError
+from tests.cluster.apiserver import ApiServer
 
 
-class ApiServer(Protocol):
-    """A list-and-watch API server that holds the cluster."""
+class Api:
+    """An API server that runs in a thread of this program."""
 
-    @property
-    def kubeconfig(self) -> Path:
+    def __init__(self, server: ApiServer, kubeconfig: Path) -> None:
+        self.kubeconfig = kubeconfig
         """The file that tells a client how to reach it."""
+        self._server = server
 
     def apply(self, item: Object) -> float:
-        """Create or replace an object.
+        """Create or replace an object, and return the time.monotonic() just before its event is written, in seconds.
 
-        Returns the time.monotonic() at which its event was written to the watchers, in seconds. The server gives the
-        object its resourceVersion.
+        What the server's thread needs to write it counts as part of the way to the answer.
         """
+        written = time.monotonic()
+        self._server.put(item)
+        return written
 
 
-Start: TypeAlias = Callable[[Path, Path], AbstractContextManager[ApiServer]]
-"""Starts a server with the objects of a `kind: List` file; the second path is a directory for its own files."""
-
-
-def load(name: str) -> Start:
-    """The `Start` that `MODULE:CALLABLE` names. Raises BenchmarkError if there is none."""
-    module, _, attribute = name.partition(":")
-    try:
-        start = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise BenchmarkError(f"--api {name}: {error}") from error
-    return cast("Start", start)
+@contextmanager
+def serve(items: Iterable[Object], directory: Path) -> Iterator[Api]:
+    """A server with these objects; `directory` is for its kubeconfig."""
+    with ApiServer() as server:
+        server.put(*items)
+        yield Api(server, server.kubeconfig(directory / "kubeconfig"))

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
-from benchmarks import manifests, questions, zones
-from benchmarks.api import ApiServer, Start
+from benchmarks import api, manifests, questions, zones
 from benchmarks.client import client, free_port, rcode_and_data
 from benchmarks.cluster import Cluster, generate
 from benchmarks.processes import LOAD_CORE, SERVER_CORE, BenchmarkError, Process
@@ -48,10 +48,8 @@ class Plan:
     """Changes of the cluster whose way to an answer is timed."""
 
 
-FULL = Plan(
-    rounds=5, seconds=2.0, slow_rounds=3, slow_seconds=4.0, new_names=30_000, flood=1_000_000, changes=1_000
-)
-QUICK = Plan(rounds=2, seconds=1.0, slow_rounds=1, slow_seconds=2.0, new_names=10_000, flood=30_000, changes=100)
+FULL = Plan(rounds=5, seconds=2.0, slow_rounds=3, slow_seconds=4.0, new_names=30_000, flood=1_000_000, changes=1_000)
+QUICK = Plan(rounds=2, seconds=0.7, slow_rounds=1, slow_seconds=1.5, new_names=5_000, flood=30_000, changes=100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,31 +66,25 @@ class Running:
 class Bench:
     """What the experiments of one run share. Leaving the context ends every server and removes every file."""
 
-    def __init__(
-        self, plan: Plan, servers: Sequence[Server], *, kubeconfig: Path | None = None, api: Start | None = None
-    ) -> None:
+    def __init__(self, plan: Plan, servers: Sequence[Server], kubeconfig: Path | None = None) -> None:
         self.plan = plan
         self.notes: list[str] = []
-        self.api: ApiServer | None = None
         self._servers = servers
         self._kubeconfig = kubeconfig
-        self._start_api = api
+        self._api: api.Api | None = None
         self._stack = ExitStack()
         self._fleet: list[Running] | None = None
 
-    def __enter__(self) -> Bench:
+    def __enter__(self) -> Self:
         with ExitStack() as stack:
             self.directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dnsd-bench-")))
             self.cluster: Cluster = generate()
             self.site = self._lay_out()
-            if self._start_api is not None:
-                self.api = stack.enter_context(self._start_api(self.site.manifests, self.directory))
-                self.site = replace(self.site, kubeconfig=self._kubeconfig or self.api.kubeconfig)
             upstream = stack.enter_context(self._upstream())
             self.site = replace(self.site, upstream=upstream.port)
             self._stack = stack.pop_all()
         for server in self._servers:
-            if reason := server.missing(self.site):
+            if reason := server.missing():
                 self.drop(server, reason)
         return self
 
@@ -110,7 +102,9 @@ class Bench:
         self.note(f"{server.name} left out: {reason}")
 
     def note(self, text: str) -> None:
-        """Say something that the report must carry."""
+        """Say something that the report must carry, once."""
+        if text in self.notes:
+            return
         self.notes.append(text)
         print(f"  ! {text}", flush=True)
 
@@ -122,10 +116,17 @@ class Bench:
 
     @contextmanager
     def launch(
-        self, server: Server, *, site: Site | None = None, cores: Sequence[int] = SERVER_CORE, first: Question | None = None
+        self,
+        server: Server,
+        *,
+        site: Site | None = None,
+        cores: Sequence[int] = SERVER_CORE,
+        first: Question | None = None,
     ) -> Iterator[Running]:
         """A server that has answered its first question. Raises BenchmarkError if it does not."""
         site = site or self.site
+        if server.needs_api and site.kubeconfig is None:
+            site = replace(site, kubeconfig=self.api().kubeconfig)
         # The last service in the file: when that is answered, everything was read.
         first = first or (self.cluster.services[-1].owner, "A")
         directory = Path(tempfile.mkdtemp(prefix="server-", dir=self.directory))
@@ -135,6 +136,12 @@ class Bench:
         with Process(argv, cores=cores, log=directory / "log", environment=server.environment) as process:
             _await_answer(server, process, port, first, started + START_SECONDS)
             yield Running(server, port, process, time.monotonic() - started)
+
+    def api(self) -> api.Api:
+        """An API server that holds the cluster, started on first use."""
+        if self._api is None:
+            self._api = self._stack.enter_context(api.serve(manifests.objects(self.cluster), self.directory))
+        return self._api
 
     def questions(self, name: str, asked: Iterable[Question]) -> Path:
         """A file of questions for dnsperf."""
@@ -181,7 +188,7 @@ class Bench:
     @contextmanager
     def _upstream(self) -> Iterator[Running]:
         site = Site(zones=self._upstream_zones, manifests=self.site.manifests)
-        server = next((server for server in UPSTREAMS if not server.missing(site)), None)
+        server = next((server for server in UPSTREAMS if not server.missing()), None)
         if server is None:
             raise BenchmarkError(f"needs one of {', '.join(server.program for server in UPSTREAMS)} as an upstream")
         first = questions.forwarded()[0]

@@ -1,4 +1,7 @@
-"""Asks single questions, and finds ports. Knows sockets and messages on 127.0.0.1; must not know servers or clusters."""
+"""Asks single questions, and finds ports.
+
+Knows sockets and messages on 127.0.0.1. Must not know servers or clusters.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,11 @@ def free_port() -> int:
             return port
 
 
+def query(question: Question) -> bytes:
+    """A query in wire format, with an id of its own."""
+    return dns.message.make_query(*question).to_wire()
+
+
 class Client:
     """One UDP socket to a server on 127.0.0.1."""
 
@@ -38,16 +46,17 @@ class Client:
 
     def ask(self, question: Question, timeout: float) -> dns.message.Message | None:
         """The reply, or None if none came within `timeout` seconds or nobody listens."""
-        return self.exchange(dns.message.make_query(*question), timeout)
+        reply = self.exchange(query(question), timeout)
+        return None if reply is None else dns.message.from_wire(reply)
 
-    def exchange(self, query: dns.message.Message, timeout: float) -> dns.message.Message | None:
-        """The reply to a ready message."""
+    def exchange(self, message: bytes, timeout: float) -> bytes | None:
+        """The same for a message in wire format, with nothing parsed."""
         try:
             self._socket.settimeout(timeout)
-            self._socket.send(query.to_wire())
+            self._socket.send(message)
             while True:
-                reply = dns.message.from_wire(self._socket.recv(MAX_DATAGRAM))
-                if reply.id == query.id:
+                reply = self._socket.recv(MAX_DATAGRAM)
+                if reply[:2] == message[:2]:
                     return reply
         except (TimeoutError, ConnectionRefusedError):
             return None

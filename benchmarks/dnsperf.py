@@ -8,14 +8,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from benchmarks.processes import LOAD_CORE, BenchmarkError, Process
 
 CLIENTS = 20
 """Sockets, or TCP connections, that ask at once."""
 
-OUTSTANDING = 200
-"""Questions in flight: enough to keep a server busy, few enough for its receive buffer (about 270 small datagrams)."""
+OUTSTANDING = 100
+"""Questions in flight: enough to keep a server busy; 200 overflow its receive buffer now and then."""
 
 TIMEOUT_SECONDS = 2
 """When a question counts as lost. It must end a run soon, since dnsperf waits for the last answers."""
@@ -67,7 +68,7 @@ class Run:
         log = directory / f"dnsperf-{port}.log"
         self._process = Process(_arguments(port, load, limit), cores=LOAD_CORE, log=log)
 
-    def __enter__(self) -> Run:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

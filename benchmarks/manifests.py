@@ -23,8 +23,13 @@ _UIDS = uuid.UUID("0c3f8b52-7a41-4f0e-9d8e-5f4a3b2c1d00").int
 
 
 def write(cluster: Cluster, path: Path) -> None:
-    """One `kind: List` with every Namespace, Service and EndpointSlice, as `kubectl get -o json` prints it but compact."""
-    document = {"apiVersion": "v1", "kind": "List", "items": list(objects(cluster)), "metadata": {"resourceVersion": ""}}
+    """One `kind: List` with every Namespace, Service and EndpointSlice, as `kubectl get -o json` has it but compact."""
+    document = {
+        "apiVersion": "v1",
+        "kind": "List",
+        "items": list(objects(cluster)),
+        "metadata": {"resourceVersion": ""},
+    }
     path.write_bytes(msgspec.json.encode(document))
 
 
@@ -60,7 +65,10 @@ def service_object(service: Service, version: int) -> Object:
             version,
             namespace=service.namespace,
             labels=_labels(service),
-            annotations={"meta.helm.sh/release-name": service.name, "meta.helm.sh/release-namespace": service.namespace},
+            annotations={
+                "meta.helm.sh/release-name": service.name,
+                "meta.helm.sh/release-namespace": service.namespace,
+            },
         ),
         "spec": {
             "clusterIP": address,

@@ -14,13 +14,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 TERM_SECONDS = 3.0
 """How long a process may take to end before it is killed."""
 
-LOG_LINES = 5
+LOG_LINES = 3
 """How much of a log a failure quotes."""
 
 
@@ -36,9 +39,11 @@ LOAD_CORE: tuple[int, ...] = (_AVAILABLE[-1],)
 """Where everything else runs: dnsperf, the upstream, this program. The same core if there is only one."""
 
 
-def pin_this_program() -> None:
-    """Keep this program away from the server's core."""
+def prepare_this_program() -> None:
+    """Keep this program away from the server's core, and let it inherit processes whose parent ended before them."""
     os.sched_setaffinity(0, LOAD_CORE)
+    if _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
 
 
 class Process:
@@ -51,6 +56,7 @@ class Process:
         self, argv: Sequence[str], *, cores: Sequence[int], log: Path, environment: Mapping[str, str] | None = None
     ) -> None:
         """Start `argv`. Raises BenchmarkError if there is no such program."""
+        self.program = argv[0]
         self.log = log
         pinned = ["setpriv", "--pdeathsig", "TERM", "taskset", "-c", ",".join(map(str, cores)), *argv]
         try:
@@ -66,7 +72,7 @@ class Process:
         except OSError as error:
             raise BenchmarkError(f"{argv[0]}: {error}") from error
 
-    def __enter__(self) -> Process:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -89,7 +95,7 @@ class Process:
         try:
             status = self._child.wait(seconds)
         except subprocess.TimeoutExpired as error:
-            raise BenchmarkError(f"{self._child.args} did not end within {seconds:.0f} s") from error
+            raise BenchmarkError(f"{self.program} did not end within {seconds:.0f} s") from error
         if status:
             raise BenchmarkError(f"exit status {status}: {self.last_words()}")
 
@@ -99,15 +105,13 @@ class Process:
             with suppress(ProcessLookupError):
                 os.killpg(self._child.pid, number)
             deadline = time.monotonic() + TERM_SECONDS
-            while time.monotonic() < deadline:
-                self._child.poll()
-                if not list(self._members()):
-                    self._child.wait()
-                    return
+            while list(self._members()) and time.monotonic() < deadline:
                 time.sleep(0.01)
+        self._child.wait()
+        self._reap_descendants()
 
     def cpu_seconds(self) -> float:
-        """User and system time of all threads of all processes: utime + stime of proc(5), but in ns instead of ticks."""
+        """User and system time of all threads of all processes: utime + stime of proc(5), but not in ticks."""
         return sum(_cpu_seconds(member) for member in self._members())
 
     def memory_octets(self) -> int:
@@ -116,16 +120,22 @@ class Process:
         return _smaps(first, "Rss") + sum(_smaps(pid, "Private_Clean") + _smaps(pid, "Private_Dirty") for pid in others)
 
     def peak_octets(self) -> int:
-        """The most that the first process ever had resident."""
-        return _field(Path(f"/proc/{self._child.pid}/status"), "VmHWM")
+        """The most octets that one of the processes ever had resident, or what all have now if that is more."""
+        peaks = [_field(Path(f"/proc/{pid}/status"), "VmHWM") for pid in self._members()]
+        return max(*peaks, self.memory_octets())
+
+    def _reap_descendants(self) -> None:
+        """Collect what this program inherited, so that no zombie stays."""
+        with suppress(ChildProcessError):
+            while os.waitpid(-self._child.pid, os.WNOHANG)[0]:
+                pass
 
     def _members(self) -> Iterator[int]:
         """Every process of the session that has not ended; a zombie has."""
-        for entry in os.listdir("/proc"):
-            if entry.isdigit():
-                with suppress(ProcessLookupError, FileNotFoundError):
-                    if os.getsid(int(entry)) == self._child.pid and _state(int(entry)) != "Z":
-                        yield int(entry)
+        for pid in [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]:
+            with suppress(ProcessLookupError, FileNotFoundError):
+                if os.getsid(pid) == self._child.pid and _state(pid) != "Z":
+                    yield pid
 
 
 def _state(pid: int) -> str:

@@ -36,8 +36,10 @@ def every(cluster: Cluster) -> list[Question]:
 
 
 def mix(cluster: Cluster, count: int = MIX_QUESTIONS) -> list[Question]:
-    """What pods with `ndots:5` send: of a hundred questions 40 A and 20 AAAA of services, 24 misses of the search path
-    (external names with a cluster suffix, A and AAAA), 6 SRV, 5 pod names and 5 services that do not exist.
+    """What pods with `ndots:5` send.
+
+    Of a hundred questions 40 are A and 20 AAAA of services, 24 misses of the search path (external names with a suffix
+    of the cluster, A and AAAA), 6 SRV, 5 pod names and 5 services that do not exist.
     """
     chosen = random.Random(_SEED)
     made: list[Question] = []
@@ -61,8 +63,10 @@ def mix(cluster: Cluster, count: int = MIX_QUESTIONS) -> list[Question]:
 
 
 def never_repeating(cluster: Cluster, start: int, count: int) -> Iterator[Question]:
-    """Questions number `start` to `start + count`, no two alike: half of them of services that do not exist, a quarter
-    of endpoint names and a quarter PTR. Distinct as long as start + count is at most four times the endpoints.
+    """Questions number `start` to `start + count`, no two alike.
+
+    Half ask for services that do not exist, a quarter for endpoint names and a quarter for addresses (PTR). They are
+    distinct as long as `start + count` is at most four times the number of endpoints.
     """
     endpoints = [(service, address) for service in cluster.services for address in service.endpoints]
     for number in range(start, start + count):

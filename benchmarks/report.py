@@ -12,14 +12,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.bench import Plan
+from benchmarks.dnsperf import CLIENTS, OUTSTANDING
 from benchmarks.figures import RATE, Figure, ratio
 from benchmarks.goals import Outcome, find, outcomes
-from benchmarks.servers import SERVERS, find as find_program
+from benchmarks.servers import SERVERS
+from benchmarks.servers import find as find_program
 
 TITLES = {
     "start": "Start: 10,000 services, 100,000 endpoints",
     "udp": "UDP, as fast as answers come",
-    "tcp": "TCP, 20 connections, 10 questions in flight on each",
+    "tcp": f"TCP, {CLIENTS} connections, {OUTSTANDING // CLIENTS} questions in flight on each",
     "rates": "UDP at low rates",
     "slow": "Names that never repeat",
     "forward": "Forwarded to the same upstream",
@@ -81,7 +83,10 @@ def _table(experiment: str, figures: Sequence[Figure]) -> str:
         rows.append([case, *(number(figure.median) if figure else "" for figure in found), unit, *ratios])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
-        "  ".join(cell.ljust(width) if place == 0 else cell.rjust(width) for place, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(
+            cell.ljust(width) if place == 0 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
         for row in rows
     ]
     return "\n".join([TITLES[experiment], *(f"  {line.rstrip()}" for line in lines)])
@@ -100,7 +105,11 @@ def _outcome(outcome: Outcome) -> str:
 
 
 def _cpu() -> str:
-    names = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    names = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if "model name" in line
+    ]
     return f"{len(names)} x {names[0]}" if names else platform.machine()
 
 

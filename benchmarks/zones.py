@@ -44,13 +44,19 @@ class Zone:
     def write(self, path: Path) -> None:
         """Write the zone as a master file (RFC 1035 section 5)."""
         with path.open("w", encoding="ascii") as file:
-            file.write(f"$ORIGIN {self.origin}\n$TTL {self.ttl}\n")
+            file.write(f"$ORIGIN {self.origin}\n")
             file.writelines(
-                f"{owner} IN {rtype} {item}\n"
+                f"{owner} {self.ttl} IN {rtype} {item}\n"
                 for owner, rrsets in self.owners.items()
                 for rtype, data in rrsets.items()
                 for item in data
             )
+
+
+def records(path: Path) -> Iterator[str]:
+    """The records of a zone file that `Zone.write` wrote, a line each."""
+    with path.open(encoding="ascii") as file:
+        yield from (line.rstrip("\n") for line in file if not line.startswith("$"))
 
 
 @dataclass(frozen=True, slots=True)

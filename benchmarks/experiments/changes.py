@@ -1,6 +1,6 @@
 """What a change of the cluster does: how soon answers follow it, and what many changes do to everybody's latency.
 
-Needs an API server inside this program, so that the moment at which an event is written is known.
+The API server runs inside this program, so that the moment at which an event is written is known.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from benchmarks import manifests, questions
-from benchmarks.api import ApiServer
+from benchmarks.api import Api
 from benchmarks.bench import ANSWER_SECONDS, Bench, Running
-from benchmarks.client import Client, client, rcode_and_data
+from benchmarks.client import Client, client, query
 from benchmarks.cluster import Service
 from benchmarks.dnsperf import TIMEOUT_SECONDS, Load, Run
 from benchmarks.figures import MILLISECONDS, Figure, interleave, percentile
 from benchmarks.manifests import Object
 from benchmarks.processes import BenchmarkError
-from benchmarks.questions import Question
 from benchmarks.servers import COREDNS, DNSD, dnsd
 
 BACKGROUND_RATE = 50_000
@@ -44,18 +43,18 @@ _NEW_SERVICES = IPv4Address("10.111.0.0")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An object to apply, and the datum that the answer to a question has from then on and had not before."""
+    """An object to apply, and the address that an A question is answered with from then on, and was not before."""
 
     item: Object
-    question: Question
-    datum: str
+    owner: str
+    address: str
 
 
 def freshness(bench: Bench) -> list[Figure]:
     """From the event on the wire to the new answer."""
     numbers = itertools.count()
 
-    def measure(running: Running, api: ApiServer) -> list[Figure]:
+    def measure(running: Running, api: Api) -> list[Figure]:
         load = Load(bench.questions("hot names", questions.hot(bench.cluster)), rate=BACKGROUND_RATE, seconds=3_600)
         figures = []
         for case, loaded in (("idle", False), (f"under {BACKGROUND_RATE:,} q/s", True)):
@@ -72,24 +71,25 @@ def freshness(bench: Bench) -> list[Figure]:
     return _each_watcher(bench, measure)
 
 
-def delay(asking: Client, api: ApiServer, change: Change) -> float:
-    """Seconds from the write of the event until the answer has the datum; what the old answer was is asked first.
+def delay(asking: Client, api: Api, change: Change) -> float:
+    """Seconds from the write of the event until the answer has the new address; the old answer is asked for first.
 
-    Raises BenchmarkError if the answer had the datum before, or never gets it.
+    Raises BenchmarkError if the answer had the address before, or never gets it.
     """
-    if _has(asking, change):
-        raise BenchmarkError(f"{change.question[0]} was {change.datum} before the change")
+    message, octets = query((change.owner, "A")), IPv4Address(change.address).packed
+    if octets in (asking.exchange(message, ANSWER_SECONDS) or b""):
+        raise BenchmarkError(f"{change.owner} was {change.address} before the change")
     written = api.apply(change.item)
     while time.monotonic() < written + LATE_SECONDS:
-        if _has(asking, change):
+        if octets in (asking.exchange(message, ANSWER_SECONDS) or b""):
             return time.monotonic() - written
-    raise BenchmarkError(f"{change.question[0]} did not become {change.datum} within {LATE_SECONDS:.0f} s")
+    raise BenchmarkError(f"{change.owner} did not become {change.address} within {LATE_SECONDS:.0f} s")
 
 
 def tail(bench: Bench) -> list[Figure]:
     """Latency of hot names while objects change, and while none does."""
 
-    def measure(running: Running, api: ApiServer) -> list[Figure]:
+    def measure(running: Running, api: Api) -> list[Figure]:
         seconds = bench.plan.slow_seconds
         path = bench.questions("hot names", questions.hot(bench.cluster))
         load = Load(path, seconds=seconds, rate=TAIL_RATE, latencies=True)
@@ -112,26 +112,20 @@ def tail(bench: Bench) -> list[Figure]:
     return _each_watcher(bench, measure)
 
 
-def _each_watcher(bench: Bench, measure: Callable[[Running, ApiServer], list[Figure]]) -> list[Figure]:
+def _each_watcher(bench: Bench, measure: Callable[[Running, Api], list[Figure]]) -> list[Figure]:
     """Measure the servers that watch an API server, one after the other."""
-    if bench.api is None:
-        bench.note("freshness and tail latency skipped: they need an API server in this program (--api)")
-        return []
     taking_part = {server.name for server in bench.servers}
-    figures = []
+    figures: list[Figure] = []
     for server in (replace(DNSD, configure=dnsd(api=True), needs_api=True), COREDNS):
         if server.name in taking_part:
+            # Not the API server of --kubeconfig: the changes are made in this program's own.
+            site = replace(bench.site, kubeconfig=bench.api().kubeconfig)
             try:
-                with bench.launch(server) as running:
-                    figures += measure(running, bench.api)
+                with bench.launch(server, site=site) as running:
+                    figures += measure(running, bench.api())
             except BenchmarkError as error:
                 bench.note(f"{server.name} left out: {error}")
     return figures
-
-
-def _has(asking: Client, change: Change) -> bool:
-    reply = asking.ask(change.question, ANSWER_SECONDS)
-    return reply is not None and change.datum in rcode_and_data(reply, change.question[1])[1]
 
 
 def _changes(bench: Bench, numbers: Iterator[int]) -> Iterator[Change]:
@@ -141,14 +135,14 @@ def _changes(bench: Bench, numbers: Iterator[int]) -> Iterator[Change]:
         time.sleep(PAUSE_SECONDS)
         if number % 2 == 0:
             service = _with_endpoint(headless[number % len(headless)], str(_NEW_ENDPOINTS + number))
-            yield Change(manifests.endpoint_slice(service, number), (service.owner, "A"), service.endpoints[0])
+            yield Change(manifests.endpoint_slice(service, number), service.owner, service.endpoints[0])
         else:
             address = str(_NEW_SERVICES + number)
             service = replace(bench.cluster.services[0], name=f"created-{number}", address=address)
-            yield Change(manifests.service_object(service, number), (service.owner, "A"), address)
+            yield Change(manifests.service_object(service, number), service.owner, address)
 
 
-def _churn(bench: Bench, api: ApiServer, seconds: float) -> None:
+def _churn(bench: Bench, api: Api, seconds: float) -> None:
     """Replace endpoints of the services that are being asked for, at an even pace."""
     services = bench.cluster.services[: questions.HOT_NAMES]
     begun = time.monotonic()

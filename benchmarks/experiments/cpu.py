@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from benchmarks import dnsperf
 from benchmarks.bench import Bench, Running
@@ -17,16 +17,15 @@ def cost(bench: Bench, running: Running, load: Load) -> tuple[float, Report]:
     return (running.process.cpu_seconds() - before) / report.completed * 1e6, report
 
 
-def compare(
-    bench: Bench, experiment: str, case: str, fleet: Sequence[Running], load: Callable[[int], Load], rounds: int
-) -> list[Figure]:
-    """Cost and rate of each server, round by round; `load` gives the load of a round."""
-    loads = [load(number) for number in range(rounds)]
+def compare(bench: Bench, experiment: str, case: str, fleet: Sequence[Running], loads: Sequence[Load]) -> list[Figure]:
+    """Cost and rate of each server; there is a round for each load."""
     figures = []
-    for running, results in interleave(fleet, rounds, lambda running, number: cost(bench, running, loads[number])):
+    for running, results in interleave(fleet, len(loads), lambda running, number: cost(bench, running, loads[number])):
         name = running.server.name
         figures.append(Figure(experiment, case, name, MICROSECONDS, tuple(spent for spent, _ in results)))
         figures.append(Figure(experiment, case, name, RATE, tuple(report.rate for _, report in results)))
         if lost := sum(report.lost for _, report in results):
-            bench.note(f"{name} lost {lost} of {sum(report.sent for _, report in results)} queries of {experiment} {case}")
+            bench.note(
+                f"{name} lost {lost} of {sum(report.sent for _, report in results)} queries of {experiment} {case}"
+            )
     return figures

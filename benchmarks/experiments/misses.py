@@ -8,6 +8,10 @@ from benchmarks.dnsperf import Load
 from benchmarks.experiments.cpu import compare, cost
 from benchmarks.figures import MEGABYTES, MICROSECONDS, Figure
 from benchmarks.processes import BenchmarkError
+from benchmarks.servers import COREDNS, DNSD, KNOT
+
+FLOODED = (DNSD, KNOT, COREDNS)
+"""Knot keeps no answers: it shows what the questions alone do."""
 
 
 def slow(bench: Bench) -> list[Figure]:
@@ -17,11 +21,11 @@ def slow(bench: Bench) -> list[Figure]:
     checked = list(questions.never_repeating(cluster, 0, plan.new_names))
     fleet = bench.right(bench.fleet(), checked)
 
-    def load(number: int) -> Load:
-        fresh = questions.never_repeating(cluster, (number + 1) * plan.new_names, plan.new_names)
-        return Load(bench.questions(f"never repeating {number}", fresh))
-
-    return compare(bench, "slow", "never repeating", fleet, load, plan.rounds)
+    loads = []
+    for number in range(1, plan.rounds + 1):
+        fresh = questions.never_repeating(cluster, number * plan.new_names, plan.new_names)
+        loads.append(Load(bench.questions(f"never repeating {number}", fresh)))
+    return compare(bench, "slow", "never repeating", fleet, loads)
 
 
 def flood(bench: Bench) -> list[Figure]:
@@ -30,7 +34,7 @@ def flood(bench: Bench) -> list[Figure]:
     hot = Load(bench.questions("hot names", asked), seconds=bench.plan.seconds)
     names = Load(bench.questions("flood", questions.random_names(bench.cluster, bench.plan.flood)))
     figures = []
-    for server in [server for server in bench.servers if server.answers]:
+    for server in [server for server in FLOODED if server in bench.servers]:
         try:
             with bench.launch(server) as running:
                 dnsperf.ask(running.port, Load(hot.questions), bench.directory)

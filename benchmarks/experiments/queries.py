@@ -24,7 +24,7 @@ def udp(bench: Bench) -> list[Figure]:
     for case, asked in cases.items():
         load = Load(bench.questions(case, asked), seconds=bench.plan.seconds)
         fleet = _ready(bench, asked, load)
-        figures += compare(bench, "udp", case, fleet, lambda _, load=load: load, bench.plan.rounds)
+        figures += compare(bench, "udp", case, fleet, [load] * bench.plan.rounds)
     for running in bench.fleet():
         memory = running.process.memory_octets() / 1e6
         figures.append(Figure("udp", "memory after", running.server.name, MEGABYTES, (memory,)))
@@ -32,11 +32,11 @@ def udp(bench: Bench) -> list[Figure]:
 
 
 def tcp(bench: Bench) -> list[Figure]:
-    """Hot names over connections that carry ten questions at a time."""
+    """Hot names over connections that carry several questions at a time."""
     asked = questions.hot(bench.cluster)
     load = Load(bench.questions("tcp", asked), seconds=bench.plan.seconds, tcp=True)
     fleet = [running for running in _ready(bench, asked, load) if running.server.tcp]
-    return compare(bench, "tcp", "pipelined", fleet, lambda _: load, bench.plan.rounds)
+    return compare(bench, "tcp", "pipelined", fleet, [load] * bench.plan.rounds)
 
 
 def rates(bench: Bench) -> list[Figure]:
@@ -47,7 +47,7 @@ def rates(bench: Bench) -> list[Figure]:
     figures = []
     for rate in LOW_RATES:
         load = Load(path, seconds=bench.plan.slow_seconds, rate=rate)
-        figures += compare(bench, "rates", f"{rate:,} q/s", fleet, lambda _, load=load: load, bench.plan.slow_rounds)
+        figures += compare(bench, "rates", f"{rate:,} q/s", fleet, [load] * bench.plan.slow_rounds)
     return figures
 
 

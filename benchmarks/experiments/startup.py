@@ -14,7 +14,10 @@ SETTLE_SECONDS = 0.5
 
 
 def start(bench: Bench) -> list[Figure]:
-    """dnsd reads the cluster from one JSON file, CoreDNS from the API server, name servers read zone files."""
+    """Read the cluster and answer.
+
+    It comes from one JSON file for dnsd, from the API server for CoreDNS, and from zone files for the others.
+    """
 
     def measure(server: Server, _round: int) -> tuple[float, float, float] | None:
         if server not in bench.servers:
@@ -34,6 +37,11 @@ def start(bench: Bench) -> list[Figure]:
         taken = [result for result in results if result is not None]
         if len(taken) < len(results):
             continue
-        columns = zip(("first answer", "memory", "peak memory"), (SECONDS, MEGABYTES, MEGABYTES), zip(*taken, strict=True), strict=True)
+        columns = zip(
+            ("first answer", "memory", "peak memory"),
+            (SECONDS, MEGABYTES, MEGABYTES),
+            zip(*taken, strict=True),
+            strict=True,
+        )
         figures += [Figure("start", case, server.name, unit, samples) for case, unit, samples in columns]
     return figures

@@ -30,7 +30,7 @@ def workers(bench: Bench) -> list[Figure]:
         for running in fleet:
             # More than once through the file: each worker has to see each question.
             dnsperf.ask(running.port, load, bench.directory)
-        figures = compare(bench, "workers", "hot names", bench.right(fleet, asked), lambda _: load, bench.plan.rounds)
+        figures = compare(bench, "workers", "hot names", bench.right(fleet, asked), [load] * bench.plan.rounds)
         for running in fleet:
             memory = running.process.memory_octets() / 1e6
             figures.append(Figure("workers", "memory after", running.server.name, MEGABYTES, (memory,)))

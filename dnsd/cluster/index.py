@@ -34,6 +34,9 @@ SERIAL: Key = ("serial",)
 MAX_REPORTED_OBJECTS = 10_000
 """How many broken objects are remembered so that each is logged once; past that the memory starts anew."""
 
+MAX_PORT_LISTS = 10_000
+"""Port lists that are remembered to be shared; past that the memory starts anew."""
+
 
 class ServiceType(enum.Enum):
     """How a Service is answered."""
@@ -126,11 +129,19 @@ class Index:
     """Services, slices, namespaces and pods of one cluster, as one source delivers them.
 
     Writers: `put`, `delete`, `replace`, `mark_synced`. Readers: `Reader`.
-    `kinds` are the kinds that must have been listed once before the index counts as synced.
+    `kinds` are the kinds that must have been listed once before the index counts as synced. Names of the pods behind
+    endpoints are kept only with `pod_names`: few want them, and they are a fifth of the index.
     """
 
-    def __init__(self, kinds: Iterable[Kind] = (objects.Namespace, objects.Service, objects.EndpointSlice)) -> None:
+    def __init__(
+        self,
+        kinds: Iterable[Kind] = (objects.Namespace, objects.Service, objects.EndpointSlice),
+        *,
+        pod_names: bool = False,
+    ) -> None:
         self.kinds: tuple[Kind, ...] = tuple(kinds)
+        self._pod_names = pod_names
+        self._port_lists: dict[tuple[Port, ...], tuple[Port, ...]] = {}
         self.serial = 0
         """Seconds since 1970 of the last change, or more where changes came faster; 0 before the first."""
         self.generation = 0
@@ -139,7 +150,7 @@ class Index:
         self.trigger_listeners: list[Callable[[str, str], None]] = []
         """Called with (trigger time, service type) of each slice event, for dns_programming_duration."""
         self._unsynced: set[Kind] = set(self.kinds)
-        self._namespaces: set[str] = set()
+        self._namespaces: dict[str, Key] = {}
         self._services: dict[tuple[str, str], Service] = {}
         self._slices: dict[tuple[str, str], Slice] = {}
         self._slices_of: dict[tuple[str, str], tuple[Slice, ...]] = {}
@@ -181,7 +192,7 @@ class Index:
         """Remove one object; nothing happens where there is none."""
         if kind is objects.Namespace:
             if name in self._namespaces:
-                self._namespaces.discard(name)
+                del self._namespaces[name]
                 self._changed({("namespace", name)}, now)
         elif kind is objects.Service:
             self._set_service((namespace, name), None, now)
@@ -234,7 +245,7 @@ class Index:
             if endpoint.conditions is not None and endpoint.conditions.ready is False:
                 not_ready += 1
                 continue
-            pod = (endpoint.target_ref.name or "") if endpoint.target_ref else ""
+            pod = (endpoint.target_ref.name or "") if self._pod_names and endpoint.target_ref else ""
             for text in endpoint.addresses or ():
                 packed = pack_address(text)
                 if packed is None:
@@ -252,18 +263,17 @@ class Index:
         service = meta.labels.service if meta.labels else ""
         return Slice(meta.namespace, meta.name, service, tuple(endpoints), self._ports(item.ports), not_ready)
 
-    @staticmethod
-    def _ports(ports: list[objects.ServicePort] | None) -> tuple[Port, ...]:
+    def _ports(self, ports: list[objects.ServicePort] | None) -> tuple[Port, ...]:
+        """The port list as a value shared by all objects that have the same one."""
         if not ports:
             return NO_PORTS
-        return tuple(
-            Port(
-                sys.intern((port.name or "").lower()),
-                sys.intern((port.protocol or "").lower()),
-                -1 if port.port is None else port.port,
-            )
+        made = tuple(
+            Port((port.name or "").lower(), (port.protocol or "").lower(), -1 if port.port is None else port.port)
             for port in ports
         )
+        if len(self._port_lists) >= MAX_PORT_LISTS:
+            self._port_lists.clear()
+        return self._port_lists.setdefault(made, made)
 
     def _addresses(self, kind: str, meta: objects.Metadata, texts: Iterable[str]) -> tuple[bytes, ...]:
         packed = []
@@ -295,7 +305,7 @@ class Index:
 
     def _put_namespace(self, name: str, now: float) -> None:
         if name not in self._namespaces:
-            self._namespaces.add(name)
+            self._namespaces[name] = ("namespace", name)
             self._changed({("namespace", name)}, now)
 
     def _set_service(self, key: tuple[str, str], new: Service | None, now: float) -> None:
@@ -450,13 +460,17 @@ class Reader:
 
     def namespace(self, name: str) -> bool:
         """Whether the Namespace object exists."""
-        self._note(("namespace", name), objects.Namespace)
-        return name in self._index._namespaces  # noqa: SLF001
+        found = self._index._namespaces.get(name)  # noqa: SLF001
+        self._note(found or ("namespace", name), objects.Namespace)
+        return found is not None
 
     def service(self, namespace: str, name: str) -> Service | None:
         """The Service, or None. Its key stands for its slices too."""
+        found = self._index._services.get((namespace, name))  # noqa: SLF001
+        if found is not None:
+            namespace, name = found.namespace, found.name  # the key lives as long as answers do: share its strings
         self._note(("service", namespace, name), objects.Service)
-        return self._index._services.get((namespace, name))  # noqa: SLF001
+        return found
 
     def slices(self, namespace: str, name: str) -> tuple[Slice, ...]:
         """The EndpointSlices labelled with this Service's name, whether or not the Service exists."""

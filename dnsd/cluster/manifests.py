@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import mmap
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -73,24 +74,40 @@ Document = tuple[Kind, bytes | msgspec.Raw]
 """One object as JSON, and what kind it is."""
 
 
-def documents(path: Path) -> list[Document]:
-    """The objects in a file that DNS reads.
+@dataclass(slots=True)
+class Manifest:
+    """The objects in a file that DNS reads, in order, and the memory that they lie in."""
+
+    documents: list[Document]
+    memory: mmap.mmap | None = None
+
+    def forget(self, octets: int) -> None:
+        """Give back the memory of documents that are done with, `octets` in all: a large file need not stay whole."""
+        if self.memory is not None and octets >= mmap.PAGESIZE:
+            self.memory.madvise(mmap.MADV_DONTNEED, 0, octets // mmap.PAGESIZE * mmap.PAGESIZE)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The objects in a file.
 
     Raises:
         ManifestError: the file cannot be read, or is neither YAML nor JSON.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            # a copy, not a mapping of the file: one that is cut short while it is mapped kills the process
+            memory = mmap.mmap(-1, max(1, os.fstat(file.fileno()).st_size))
+            size = file.readinto(memory)
     except OSError as error:
         raise ManifestError(f"{path}: {error.strerror}") from error
-    if data[:64].lstrip()[:1] == b"{":
+    if memory[:64].lstrip()[:1] == b"{":
         try:
-            return list(_objects(data, ""))
+            return Manifest(list(_objects(memoryview(memory)[:size], "")), memory)
         except msgspec.MsgspecError:
             pass  # YAML may begin with a brace too, and says better where it breaks
     try:
-        text = data.decode("utf-8-sig")
-        return [item for document in yaml.load_all(text, _Loader) for item in _from_yaml(document)]
+        text = memory[:size].decode("utf-8-sig")
+        found = [item for document in yaml.load_all(text, _Loader) for item in _from_yaml(document)]
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path}: not UTF-8 at octet {error.start}") from error
     except yaml.MarkedYAMLError as error:
@@ -99,24 +116,25 @@ def documents(path: Path) -> list[Document]:
         raise ManifestError(f"{where}: {error.problem}") from error
     except (yaml.YAMLError, msgspec.MsgspecError, RecursionError, ValueError, TypeError) as error:
         raise ManifestError(f"{path}: {str(error).splitlines()[0]}") from error
+    return Manifest(found)
 
 
 def _from_yaml(document: Any) -> Iterator[Document]:
     if document is None:
         return
     if not isinstance(document, Mapping):
-        raise ManifestError("a document that is no object")
+        raise TypeError("a document that is no object")
     yield from _objects(msgspec.json.encode(document), "")
 
 
-def _objects(data: bytes | msgspec.Raw, default: str) -> Iterator[Document]:
+def _objects(data: bytes | memoryview | msgspec.Raw, default: str) -> Iterator[Document]:
     head = _read_head(data)
     kind = head.kind or default
     if kind.endswith("List"):
         for item in head.items or ():
             yield from _objects(item, kind.removesuffix("List"))
     elif kind in KINDS:
-        yield KINDS[kind], data
+        yield KINDS[kind], msgspec.Raw(data) if isinstance(data, memoryview) else data
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +168,7 @@ class FileSource:
         """
         for path in self._files(strict=True):
             self._stamps[path] = _stamp(path)
-            await self._take(path, documents(path))
+            await self._take(path, read_manifest(path))
         for kind in self._index.kinds:
             self._index.mark_synced(kind)
 
@@ -171,7 +189,7 @@ class FileSource:
                 stamp = _stamp(path)
                 if self._stamps.get(path) == stamp:
                     continue
-                found = await asyncio.to_thread(documents, path)
+                found = await asyncio.to_thread(read_manifest, path)
             except (OSError, ManifestError) as error:
                 self._report(path, f"{error}; its last good content stays")
                 continue
@@ -197,12 +215,15 @@ class FileSource:
                 files.append(path)
         return files
 
-    async def _take(self, path: Path, found: list[Document]) -> None:
+    async def _take(self, path: Path, manifest: Manifest) -> None:
         """Index the objects of one file, and drop those that it no longer has."""
         held: set[Identity] = set()
-        for count, (kind, data) in enumerate(found):
+        octets = 0
+        for count, (kind, data) in enumerate(manifest.documents):
             if count % OBJECTS_AT_ONCE == OBJECTS_AT_ONCE - 1:
+                manifest.forget(octets)
                 await asyncio.sleep(0)
+            octets += len(memoryview(data))
             try:
                 chosen = self._selectors.get(kind)
                 if chosen is not None and not chosen(_labels(data)):

@@ -6,7 +6,6 @@ import time
 
 from dnsd.cluster import objects
 from dnsd.cluster.index import Index
-from dnsd.cluster.objects import Kind
 from dnsd.cluster.store import Source, SourceSettings
 
 

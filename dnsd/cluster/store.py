@@ -36,6 +36,8 @@ class SourceSettings:
     """Label selector on Namespaces."""
     endpoints: bool = True
     pods: bool = False
+    pod_names: bool = False
+    """Whether endpoints are named after their pods (`endpoint_pod_names`)."""
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -89,7 +91,7 @@ class Clusters:
         """The cluster with these settings, made if need be."""
         cluster = self.by_settings.get(settings)
         if cluster is None:
-            index = Index(settings.kinds)
+            index = Index(settings.kinds, pod_names=settings.pod_names)
             index.listeners.append(self.changed)
             cluster = Cluster(settings, index, self.make_source(settings, index))
             self.by_settings[settings] = cluster

@@ -76,7 +76,10 @@ class _Reader:
             handler(option)
         self._check()
         source = replace(
-            self.source, endpoints=self.schema.endpoints, pods=self.schema.pods is Pods.VERIFIED or self.source.pods
+            self.source,
+            endpoints=self.schema.endpoints,
+            pods=self.schema.pods is Pods.VERIFIED,
+            pod_names=self.schema.endpoint_pod_names,
         )
         return Stanza(self.schema, source, self.fallthrough, self.startup_timeout)
 

@@ -23,11 +23,14 @@ from dnsd.wire.codes import Option
 from dnsd.wire.query import HEADER
 from dnsd.wire.reply import Reply
 
-MEMO_OCTETS = 16 * 1024 * 1024
-"""Octets that the entries of one memo may take, both generations together: some 20,000 answers of usual size."""
-ENTRY_OCTETS = 640
-"""What an entry takes besides its key and replies: the objects, its dict slot, its place under what it read."""
-REPLY_OCTETS = 120
+MEMO_OCTETS = 24 * 1024 * 1024
+"""Octets that the entries of one memo may take, both generations together: what is hot has half of it, which is some
+12,000 answers of usual size."""
+ENTRY_OCTETS = 480
+"""What an entry takes besides what follows: the object, its tuples, its place in the dict."""
+KEY_OCTETS = 130
+"""What each key that an entry read takes: the tuple, and the entry's place under it."""
+REPLY_OCTETS = 90
 """What a reply takes besides its tail."""
 MAX_KEY = 512
 """Octets of a query that is remembered; no stub resolver sends more."""
@@ -63,19 +66,24 @@ class Entry:
         self.head = replies[0].head
         self.end = question_end
         """Offset of the octet after the question."""
-        self.tails = tuple((reply.tail, reply.size) for reply in replies)
+        ready = [(reply.tail, reply.size) for reply in replies]
+        self.tails = tuple(ready[i % len(ready)] for i in range(ROTATIONS))
         """What follows the question, and the octets of the whole reply: always ROTATIONS of them."""
         self.until = validity.until
         self.ticking = validity.ticking
         self.valid_until = validity.until if validity.ticking is None else -math.inf
         """When somebody has to look again: at the end, or as the next TTL counts down."""
         self.key = key
-        self.keys = validity.keys
+        self.keys = tuple(validity.keys)
         self.ttls = replies[0].ttls
         self.labels = labels
         self.request, self.response = sizes
-        distinct = {id(reply): len(reply.tail) + REPLY_OCTETS for reply in replies}
-        self.cost = ENTRY_OCTETS + 2 * len(key) + sum(distinct.values())
+        self.cost = (
+            ENTRY_OCTETS
+            + len(key)
+            + KEY_OCTETS * len(self.keys)
+            + sum(REPLY_OCTETS + len(reply.tail) for reply in replies)
+        )
 
     def refresh(self, now: float) -> bool:
         """Count TTLs down to `now`; False where the entry's time is over."""
@@ -83,7 +91,8 @@ class Entry:
             return False
         if self.ticking is not None:
             passed = math.floor(now - self.ticking)
-            self.tails = tuple((_aged(tail, self.ttls, passed), size) for tail, size in self.tails)
+            aged = {tail: (_aged(tail, self.ttls, passed), size) for tail, size in self.tails}
+            self.tails = tuple(aged[tail] for tail, _ in self.tails)
             self.ticking += passed
             self.valid_until = min(self.until, self.ticking + 1.0)
         return True
@@ -106,7 +115,8 @@ class Generation:
 
     def __init__(self) -> None:
         self.entries: dict[bytes, Entry] = {}
-        self.readers: dict[Key, set[bytes]] = {}
+        self.readers: dict[Key, bytes | set[bytes]] = {}
+        """Keys of the entries that read a key; a set only where there are several, for most have one."""
         self.octets = 0
 
     def add(self, entry: Entry) -> None:
@@ -114,7 +124,11 @@ class Generation:
         self.entries[entry.key] = entry
         self.octets += entry.cost
         for key in entry.keys:
-            self.readers.setdefault(key, set()).add(entry.key)
+            readers = self.readers.setdefault(key, entry.key)
+            if isinstance(readers, set):
+                readers.add(entry.key)
+            elif readers != entry.key:
+                self.readers[key] = {readers, entry.key}
 
     def remove(self, key: bytes) -> Entry | None:
         """Take an entry out, wherever it is noted."""
@@ -124,10 +138,16 @@ class Generation:
         self.octets -= entry.cost
         for read in entry.keys:
             readers = self.readers[read]
-            readers.discard(key)
-            if not readers:
+            if isinstance(readers, set):
+                readers.discard(key)
+            if not readers or readers == key:
                 del self.readers[read]
         return entry
+
+    def readers_of(self, key: Key) -> tuple[bytes, ...]:
+        """Keys of the entries that read `key`."""
+        readers = self.readers.get(key, ())
+        return (readers,) if isinstance(readers, bytes) else tuple(readers)
 
 
 class Memo:
@@ -179,14 +199,13 @@ class Memo:
         if key is None or not validity.keep:
             return
         self._forget(key)
-        every = tuple(replies[i % len(replies)] for i in range(ROTATIONS))
-        self._add(Entry(key, question_end, every, validity, labels, (len(data), replies[0].size)))
+        self._add(Entry(key, question_end, replies, validity, labels, (len(data), replies[0].size)))
 
     def drop(self, keys: Iterable[Key]) -> None:
         """Forget every answer that read one of `keys`."""
         for key in keys:
             for generation in (self.young, self._old):
-                for reader in tuple(generation.readers.get(key, ())):
+                for reader in generation.readers_of(key):
                     self._fold(generation.remove(reader))
 
     def clear(self) -> None:

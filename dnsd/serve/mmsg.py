@@ -40,8 +40,8 @@ class _Message(ctypes.Structure):
         ("iov_length", ctypes.c_size_t),
         ("control", ctypes.c_void_p),
         ("control_length", ctypes.c_size_t),
-        ("flags", ctypes.c_int),
-        ("octets", ctypes.c_uint32),
+        ("flags", ctypes.c_int64),
+        ("octets", ctypes.c_uint64),
     )
 
 

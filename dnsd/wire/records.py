@@ -18,6 +18,8 @@ RRs = tuple[RR, ...]
 
 MAX_POINTER = 0x3FFF
 """The last offset that a compression pointer can name (RFC 1035 section 4.1.4)."""
+MAX_POINTERS = 32
+"""Compression pointers on the way through one name: writers need one, or a few where a suffix was itself compressed."""
 MAX_TTL = 0x7FFFFFFF
 """Seconds; a greater value on the wire counts as 0 (RFC 2181 section 8)."""
 
@@ -33,10 +35,10 @@ class Buffer(DNSBuffer):
         """The name at the current offset.
 
         Raises:
-            dnslib.BufferError: cut off, a pointer that does not go back, or more than 255 octets.
+            dnslib.BufferError: cut off, a pointer that does not go back, too many of them, or more than 255 octets.
         """
         labels: list[bytes] = []
-        at, end, octets, data = self.offset, -1, 0, self.data
+        at, end, octets, pointers, data = self.offset, -1, 0, 0, self.data
         while True:
             if at >= len(data):
                 raise dnslib.BufferError("name cut off")
@@ -52,15 +54,15 @@ class Buffer(DNSBuffer):
                 if end < 0:
                     end = at + 2
                 at = target
-                octets += 1
+                pointers += 1
             elif length > 63 or at + 1 + length > len(data):
                 raise dnslib.BufferError("bad label")
             else:
                 labels.append(bytes(data[at + 1 : at + 1 + length]))
                 at += 1 + length
                 octets += 1 + length
-            if octets >= MAX_NAME:
-                raise dnslib.BufferError("name of more than 255 octets")
+            if octets >= MAX_NAME or pointers > MAX_POINTERS:
+                raise dnslib.BufferError("name of more than 255 octets, or of too many pointers")
         self.offset = at + 1 if end < 0 else end
         return DNSLabel(labels)
 

@@ -1,91 +1,333 @@
-"""Reads what an upstream sent. Pure; trusts nothing that a message says about itself."""
+"""Reads what an upstream sent, without unpacking what nobody looks at. Pure; trusts nothing that a message says.
+
+`read` walks a message once and checks all that unpacking it would rely on: each name, each length, each count. What it
+leaves is the octets and where things are in them. Records become objects when somebody asks for one; where nobody does,
+the octets go on to the client as they came.
+"""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import dnslib
 from dnslib import RR
 
 from dnsd.wire import codes
-from dnsd.wire.codes import Type
+from dnsd.wire.codes import Class, Type
+from dnsd.wire.name import MAX_LABEL, MAX_NAME
 from dnsd.wire.query import HEADER
-from dnsd.wire.records import MAX_TTL, BadRecord, Buffer, RRs
+from dnsd.wire.records import MAX_POINTERS, MAX_TTL, BadRecord, Buffer
+
+_HEADER = struct.Struct("!6H").unpack_from
+_RECORD = struct.Struct("!HHIH").unpack_from
+_TTL = struct.Struct("!I")
+_OPCODE = 0x7800
+_POINTER = 0xC0
+_OPT, _SOA = int(Type.OPT), int(Type.SOA)
+_MANY = MAX_POINTERS << 8
 
 _WITH_NAMES: dict[int, type[dnslib.RD]] = {
-    Type.A: dnslib.A,
-    Type.AAAA: dnslib.AAAA,
     Type.NS: dnslib.NS,
     Type.CNAME: dnslib.CNAME,
     Type.PTR: dnslib.PTR,
     Type.SOA: dnslib.SOA,
     Type.MX: dnslib.MX,
-    Type.SRV: dnslib.SRV,
     Type.DNAME: dnslib.RDMAP["DNAME"],
+}
+"""Types whose rdata is read, in every class: those whose names a sender may have compressed."""
+_OF_INTERNET: dict[int, type[dnslib.RD]] = {
+    Type.A: dnslib.A,
+    Type.AAAA: dnslib.AAAA,
+    Type.SRV: dnslib.SRV,
     Type.NAPTR: dnslib.RDMAP["NAPTR"],
 }
-"""Types whose rdata is read: those whose names a sender may have compressed. All others pass octet for octet."""
+"""Types whose rdata means something else in other classes. All types in neither table pass octet for octet."""
+_ADDRESS: dict[int, int] = {Type.A: 4, Type.AAAA: 16}
+"""Octets of an address."""
+_BEFORE_NAME: dict[int, int] = {Type.NS: 0, Type.CNAME: 0, Type.PTR: 0, Type.DNAME: 0, Type.MX: 2, Type.SRV: 6}
+"""Octets of rdata before the name that ends it."""
+_CHECKED = frozenset(map(int, (*_WITH_NAMES, *_OF_INTERNET)))
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
-    """A response, with OPT taken out of its sections."""
+class LazyRecords(Sequence[RR]):
+    """A section of a response, unpacked when somebody looks at a record."""
 
-    id: int
-    flags: int
-    rcode: int
-    """12 bits where OPT extends it."""
+    __slots__ = ("_count", "_first", "_records", "response")
+
+    def __init__(self, response: Response, first: int, count: int) -> None:
+        self.response = response
+        self._first = first
+        self._count = count
+        self._records: tuple[RR, ...] | None = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> RR: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[RR]: ...
+    def __getitem__(self, index: int | slice) -> RR | Sequence[RR]:
+        return self._unpacked()[index]
+
+    def __iter__(self) -> Iterator[RR]:
+        return iter(self._unpacked())
+
+    def _unpacked(self) -> tuple[RR, ...]:
+        if self._records is None:
+            buffer = Buffer(self.response.data)
+            buffer.offset = self._first
+            records: list[RR] = []
+            while len(records) < self._count:
+                record = _record(buffer)
+                if record is not None:
+                    records.append(record)
+            self._records = tuple(records)
+        return self._records
+
+
+@dataclass(slots=True)
+class Layout:
+    """Where things are in a response. OPT is not among its records."""
+
     question: bytes
     """The question section as it came; empty where there is none."""
-    answer: RRs
-    authority: RRs
-    additional: RRs
+    start: int
+    """Offset of the first octet after the question."""
+    end: int
+    """Offset of the first octet after the last record."""
+    whole: bool
+    """Whether the octets from `start` to `end` are the records and nothing else: no OPT in their midst."""
+    counts: tuple[int, int, int]
+    """Records of answer, authority and additional."""
+    firsts: tuple[int, int, int]
+    """Offsets of the three sections."""
+    types: tuple[int, ...]
+    """Types of the records, in order."""
+    ttls: tuple[int, ...]
+    """Offsets of the records' TTLs, counted from `start`."""
+    minimum_ttl: int
+    """The least TTL of all records, in seconds; MAX_TTL where there is none."""
+    soa_minimum: int | None
+    """MINIMUM of the first SOA record in the authority section, in seconds (RFC 2308 section 4)."""
+    options: bytes
+    """Rdata of OPT."""
 
 
-def read(data: bytes) -> Response:
+class Response:
+    """A response that was read: its octets, where things are in them, and its sections, unpacked on demand."""
+
+    __slots__ = ("additional", "answer", "authority", "data", "flags", "id", "layout", "rcode")
+
+    def __init__(self, data: bytes, id_: int, flags: int, rcode: int, layout: Layout) -> None:
+        self.data = data
+        self.id = id_
+        self.flags = flags
+        self.rcode = rcode
+        """12 bits where OPT extends it."""
+        self.layout = layout
+        (first, second, third), (answers, authorities, additionals) = layout.firsts, layout.counts
+        self.answer: Sequence[RR] = LazyRecords(self, first, answers) if answers else ()
+        self.authority: Sequence[RR] = LazyRecords(self, second, authorities) if authorities else ()
+        self.additional: Sequence[RR] = LazyRecords(self, third, additionals) if additionals else ()
+
+    @property
+    def question(self) -> bytes:
+        """The question section as it came; empty where there is none."""
+        return self.layout.question
+
+    def with_ttl(self, ttl: int) -> Response:
+        """This response with `ttl` seconds in every record."""
+        layout, packed = self.layout, _TTL.pack(ttl)
+        data, start = bytearray(self.data), layout.start
+        for offset in layout.ttls:
+            at = start + offset
+            data[at : at + 4] = packed
+        return Response(bytes(data), self.id, self.flags, self.rcode, layout)
+
+
+def read(data: bytes, asked: bytes = b"") -> Response:
     """A response.
 
+    `asked` is the question section that was sent, already known to be one: a response that repeats it octet for octet
+    is read faster.
+
     Raises:
-        BadRecord: the bytes are no response, or more than one question.
+        BadRecord: the bytes are no response to a query, or to more than one question, or no message at all.
     """
-    buffer = Buffer(data)
     try:
-        id_, flags, questions, *counts = buffer.unpack("!6H")
-        if not flags & codes.QR or questions > 1:
-            raise BadRecord("not a response to one question")
-        for _ in range(questions):
-            buffer.decode_name()
-            buffer.get(4)
-        question = bytes(data[HEADER : buffer.offset])
-        rcode = flags & 0xF
-        sections: list[RRs] = []
-        for count in counts:
-            records = []
-            for _ in range(count):
-                record = _record(buffer)
-                if isinstance(record, int):
-                    rcode |= record << 4
-                else:
-                    records.append(record)
-            sections.append(tuple(records))
-    except (dnslib.BufferError, dnslib.DNSError, dnslib.DNSLabelError, ValueError, struct.error, IndexError) as error:
-        raise BadRecord(str(error)) from error
-    return Response(id_, flags, rcode, question, *sections)
+        return _read(data, asked)
+    except (IndexError, struct.error) as error:
+        raise BadRecord("message cut off") from error
 
 
-def _record(buffer: Buffer) -> RR | int:
-    """The next record, or the extended rcode of an OPT."""
+def _read(data: bytes, asked: bytes) -> Response:
+    id_, flags, questions, *counts = _HEADER(data)
+    if not flags & codes.QR or flags & _OPCODE or questions > 1:
+        raise BadRecord("not a response to one question")
+    names = _Names(data)
+    at = HEADER
+    if questions:
+        if asked and data.startswith(asked, HEADER):
+            at += len(asked)
+            names.known[HEADER] = len(asked) - 4
+        else:
+            at = names.walk(HEADER) + 4
+    if at > len(data):
+        raise BadRecord("question cut off")
+    rcode, zeroed, layout = _records(data, at, counts, names)
+    if zeroed:
+        copy = bytearray(data)
+        for offset in zeroed:
+            copy[offset : offset + 4] = bytes(4)
+        data = bytes(copy)
+    return Response(data, id_, flags, rcode << 4 | flags & 0xF, layout)
+
+
+def _records(data: bytes, at: int, counts: Sequence[int], names: _Names) -> tuple[int, list[int], Layout]:
+    """Walk over the records from `at` on: the extended rcode, where TTLs are too great to be true, and the layout."""
+    start = end = at
+    size = len(data)
+    known = names.known
+    types: list[int] = []
+    ttls: list[int] = []
+    zeroed: list[int] = []
+    opt: tuple[int, bytes] | None = None
+    minimum, soa_minimum, whole = MAX_TTL, None, True
+    firsts, kept = [], []
+    for section, count in enumerate(counts):
+        firsts.append(at)
+        before = len(types)
+        for _ in range(count):
+            if data[at] >= _POINTER and known.get((data[at] & 0x3F) << 8 | data[at + 1], _MANY) < _MANY:
+                at += 2
+            else:
+                at = names.walk(at)
+            type_, class_, ttl, length = _RECORD(data, at)
+            ttl_at = at + 4
+            at += 10 + length
+            if at > size:
+                raise BadRecord("rdata cut off")
+            if type_ == _OPT:
+                if section < 2 or opt is not None:
+                    raise BadRecord("OPT where it may not be")
+                opt = ttl >> 24, data[at - length : at]
+                continue
+            if type_ in _CHECKED:
+                _check(data, names, type_, class_, at - length, at)
+            if ttl > MAX_TTL:  # counts as 0 (RFC 2181 section 8)
+                zeroed.append(ttl_at)
+                ttl = 0
+            minimum = min(minimum, ttl)
+            if type_ == _SOA and section == 1 and soa_minimum is None:
+                (soa_minimum,) = _TTL.unpack_from(data, at - 4)
+            types.append(type_)
+            ttls.append(ttl_at - start)
+            whole = opt is None
+            end = at
+        kept.append(len(types) - before)
+    rcode, options = opt or (0, b"")
+    layout = Layout(
+        data[HEADER:start], start, end, whole, (kept[0], kept[1], kept[2]), (firsts[0], firsts[1], firsts[2]),
+        tuple(types), tuple(ttls), minimum, soa_minimum, options,
+    )  # fmt: skip
+    return rcode, zeroed, layout
+
+
+def _check(data: bytes, names: _Names, type_: int, class_: int, start: int, end: int) -> None:
+    """That rdata is what its type says, for the types that are read.
+
+    Raises:
+        BadRecord: it is not.
+    """
+    if type_ in _OF_INTERNET and class_ != Class.IN:
+        return
+    if type_ in _ADDRESS:
+        fits = end - start == _ADDRESS[type_]
+    elif type_ == Type.SOA:
+        fits = names.walk(names.walk(start)) + 20 == end
+    elif type_ == Type.NAPTR:
+        fits = names.walk(_after_strings(data, start + 4)) == end
+    else:
+        fits = names.walk(start + _BEFORE_NAME[type_]) == end
+    if not fits:
+        raise BadRecord("rdata longer or shorter than it says")
+
+
+def _after_strings(data: bytes, at: int) -> int:
+    """The offset after the three character strings of a NAPTR record (RFC 3403 section 4.1)."""
+    for _ in range(3):
+        at += 1 + data[at]
+    return at
+
+
+class _Names:
+    """Names of a message. Each octet is walked over at most once, however many pointers lead to it.
+
+    `known` has for each offset where the rest of a name begins its octets, uncompressed, in the low eight bits and the
+    pointers on its way above them.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.known: dict[int, int] = {}
+
+    def walk(self, at: int) -> int:
+        """The offset after the name at `at`.
+
+        Raises:
+            BadRecord: a label of an unknown type, a pointer that does not go back, too many of them, or too long.
+            IndexError: cut off.
+        """
+        data, known = self.data, self.known
+        passed: list[tuple[int, int, int]] = []
+        octets = pointers = 0
+        first, end = at, -1
+        while True:
+            length = data[at]
+            if length == 0:
+                octets += 1
+                break
+            passed.append((at, octets, pointers))
+            if length >= _POINTER:
+                target = (length & 0x3F) << 8 | data[at + 1]
+                if target >= first or target < HEADER:
+                    raise BadRecord("pointer that does not go back to a name")
+                if end < 0:
+                    end = at + 2
+                pointers += 1
+                rest = known.get(target)
+                if rest is not None:
+                    octets += rest & 0xFF
+                    pointers += rest >> 8
+                    break
+                first = at = target
+            elif length > MAX_LABEL:
+                raise BadRecord("bad label type")
+            else:
+                octets += 1 + length
+                at += 1 + length
+            if octets >= MAX_NAME:
+                raise BadRecord("name of more than 255 octets")
+        if octets > MAX_NAME:
+            raise BadRecord("name of more than 255 octets")
+        if pointers > MAX_POINTERS:
+            raise BadRecord("too many pointers in a name")
+        for offset, octets_before, pointers_before in passed:
+            known[offset] = octets - octets_before | (pointers - pointers_before) << 8
+        return at + 1 if end < 0 else end
+
+
+def _record(buffer: Buffer) -> RR | None:
+    """The next record, which was checked before; None for OPT."""
     owner = buffer.decode_name()
     type_, class_, ttl, length = buffer.unpack("!HHIH")
-    end = buffer.offset + length
-    if end > len(buffer.data):
-        raise ValueError("rdata cut off")
     if type_ == Type.OPT:
-        buffer.offset = end
-        return int(ttl >> 24)
-    kind = _WITH_NAMES.get(type_)
-    rdata = kind.parse(buffer, length) if kind is not None and length else dnslib.RD(buffer.get(length))
-    if buffer.offset != end:
-        raise ValueError("rdata longer or shorter than it says")
-    return RR(owner, type_, class_, 0 if ttl > MAX_TTL else ttl, rdata)
+        buffer.get(length)
+        return None
+    kind = _WITH_NAMES.get(type_) or (_OF_INTERNET.get(type_) if class_ == Class.IN else None)
+    rdata = dnslib.RD(buffer.get(length)) if kind is None else kind.parse(buffer, length)
+    return RR(owner, type_, class_, ttl, rdata)

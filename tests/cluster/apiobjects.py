@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 Json = dict[str, Any]
+Labels = dict[str, str] | None
 
 PATHS = {
     "namespaces": ("Namespace", "v1", "/api/v1/namespaces"),
@@ -20,25 +21,27 @@ PATHS = {
 PLURALS = {kind: plural for plural, (kind, _, _) in PATHS.items()}
 
 
-def namespace(name: str, **labels: str) -> Json:
+def namespace(name: str, *, labels: Labels = None) -> Json:
     """A Namespace."""
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels or {}}}
 
 
-def service(namespace: str, name: str, *addresses: str, ports: dict[str, int] | None = None, **labels: str) -> Json:
+def service(
+    namespace: str, name: str, *addresses: str, ports: dict[str, int] | None = None, labels: Labels = None
+) -> Json:
     """A Service with cluster IPs, or a headless one where there are none. `ports` by name, all TCP."""
     ips = list(addresses) or ["None"]
     listed = [{"name": port, "protocol": "TCP", "port": number} for port, number in (ports or {"http": 80}).items()]
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"namespace": namespace, "name": name, "labels": labels},
+        "metadata": {"namespace": namespace, "name": name, "labels": labels or {}},
         "spec": {"type": "ClusterIP", "clusterIP": ips[0], "clusterIPs": ips, "ports": listed},
     }
 
 
 def endpoint_slice(
-    namespace: str, name: str, service: str, addresses: list[str], *, ready: bool = True, **labels: str
+    namespace: str, name: str, service: str, addresses: list[str], *, ready: bool = True, labels: Labels = None
 ) -> Json:
     """An EndpointSlice of `service`, with one endpoint an address."""
     return {
@@ -47,7 +50,7 @@ def endpoint_slice(
         "metadata": {
             "namespace": namespace,
             "name": name,
-            "labels": {"kubernetes.io/service-name": service, **labels},
+            "labels": {"kubernetes.io/service-name": service, **(labels or {})},
         },
         "addressType": "IPv4",
         "endpoints": [{"addresses": [address], "conditions": {"ready": ready}} for address in addresses],
@@ -55,12 +58,12 @@ def endpoint_slice(
     }
 
 
-def pod(namespace: str, name: str, address: str, *, phase: str = "Running", **labels: str) -> Json:
+def pod(namespace: str, name: str, address: str, *, phase: str = "Running", labels: Labels = None) -> Json:
     """A Pod with its primary address."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"namespace": namespace, "name": name, "labels": labels},
+        "metadata": {"namespace": namespace, "name": name, "labels": labels or {}},
         "status": {"phase": phase, "podIP": address},
     }
 

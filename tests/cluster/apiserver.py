@@ -354,8 +354,8 @@ class ApiServer:
                         return response
                     await asyncio.sleep(fault.delay)
                     await response.write(line + b"\n")
-        except TimeoutError:
-            pass
+        except (TimeoutError, ConnectionResetError):
+            pass  # the time is over, or the client is gone
         finally:
             self._store.watches[plural].discard(watch)
         return response

@@ -1,12 +1,16 @@
-"""Runs an `ApiSource` inside a test against the API server of the tests, with times that need no waiting."""
+"""Runs an `ApiSource` inside a test against the API server of the tests, with times that need no waiting.
+
+Knows both; the tests say what is to come of it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import msgspec
 
@@ -15,7 +19,7 @@ from dnsd.cluster.api import ApiSource, ServiceAccount, Timing
 from dnsd.cluster.index import Index
 from dnsd.cluster.objects import Kind
 from dnsd.cluster.store import SourceSettings
-from tests.cluster.apiserver import ApiServer
+from tests.cluster.apiserver import ApiServer, endpoint_slice, namespace, service
 
 ALL_KINDS: tuple[Kind, ...] = (objects.Namespace, objects.Service, objects.EndpointSlice, objects.Pod)
 PLURALS = {"Namespace": "namespaces", "Service": "services", "EndpointSlice": "endpointslices", "Pod": "pods"}
@@ -25,6 +29,15 @@ NOW = 1_700_000_000.0
 
 PATIENCE = 30.0
 """Seconds until a test that waits for something has failed."""
+
+
+SHOP = (
+    namespace("shop"),
+    service("shop", "web", "10.96.0.1"),
+    service("shop", "db"),
+    endpoint_slice("shop", "db-1", "db", ["10.244.0.1", "10.244.0.2"]),
+)
+"""A small cluster."""
 
 
 @dataclass
@@ -118,3 +131,35 @@ def held_by(server: ApiServer, kinds: Iterable[Kind]) -> dict[str, Any]:
         for item in server.items(PLURALS[kind.__name__]):
             index.put(msgspec.convert(item, kind), NOW)
     return content(index)
+
+
+async def in_step(followed: Following, server: ApiServer, kinds: tuple[Kind, ...] = ()) -> None:
+    """Wait until the index holds what the server does."""
+    wanted = held_by(server, kinds or followed.index.kinds)
+    await until(lambda: followed.index.synced and content(followed.index) == wanted)
+
+
+async def watched(server: ApiServer, *plurals: str) -> None:
+    """Wait until somebody watches each of these kinds."""
+    await until(
+        lambda: all(server.watching(plural) for plural in plurals or ("namespaces", "services", "endpointslices"))
+    )
+
+
+def latest(_: float, high: float) -> float:
+    """The chance that chooses the greatest number."""
+    return high
+
+
+@contextlib.contextmanager
+def one(
+    streaming: Literal["supported", "refused", "ignored"], folder: Path
+) -> Iterator[tuple[ApiServer, SourceSettings]]:
+    """A server of one sort, and how to reach it."""
+    with ApiServer(streaming=streaming) as server:
+        yield server, SourceSettings(kubeconfig=str(server.kubeconfig(folder / "kubeconfig")))
+
+
+def last_watch(server: ApiServer, plural: str) -> dict[str, str]:
+    """The query of the newest watch."""
+    return next(asked.query for asked in reversed(server.requests) if (asked.verb, asked.plural) == ("watch", plural))

@@ -287,7 +287,7 @@ def test_an_exec_plugin_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_peer_that_is_gone_without_a_word_is_found_out_by_keepalive() -> None:
-    with connection._socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 443))) as opened:
+    with connection.kept_alive((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 443))) as opened:
         assert opened.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
         assert [opened.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [15, 5, 3]
@@ -310,7 +310,8 @@ def test_the_library_is_imported_whole_where_it_cannot_be_imported_alone(monkeyp
     real, asked = importlib.import_module, []
 
     def import_module(name: str, package: str | None = None) -> ModuleType:
-        asked.append(name)
+        if name.startswith("kubernetes.aio"):
+            asked.append(name)
         if name == "kubernetes.aio.client.configuration":
             raise ImportError(name)
         return real(name, package)

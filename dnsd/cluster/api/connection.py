@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
 from types import TracebackType
 from typing import Self, TypeAlias
@@ -31,6 +32,9 @@ MAX_STATUS_OCTETS = 64 * 1024
 KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 15, 5, 3
 """Seconds, seconds and probes until TCP gives up a peer that is gone without a word. A watch may be silent for minutes;
 so a dead node is found out after 30 seconds, as client-go does with its health check of HTTP/2."""
+
+CLOSING_TURNS = 5
+"""Turns of the loop after which a connection that was shut down is gone: TLS and TCP take two each."""
 
 RequestObserver: TypeAlias = Callable[[str, str, str, float], None]
 """Told of each request: method, host with port, status code or `<error>`, seconds until the headers of the answer."""
@@ -66,7 +70,8 @@ def refusal(code: int, body: bytes) -> ApiError:
     return ApiError(code, status.message)
 
 
-def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
+def kept_alive(address: aiohttp.AddrInfoType) -> socket.socket:
+    """Return a socket for this address that finds out by itself when the other side is gone."""
     opened = socket.socket(address[0], address[1], address[2])
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_KEEPIDLE"):
@@ -93,10 +98,11 @@ class Connection:
         self._credentials: Credentials | None = None
         self._reading = asyncio.Lock()
         self._session: aiohttp.ClientSession | None = None
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(socket_factory=_socket),
+            connector=aiohttp.TCPConnector(socket_factory=self._open),
             cookie_jar=aiohttp.DummyCookieJar(),
             # Not compressed: the network inside a cluster is cheaper than the CPU time of both ends.
             headers={
@@ -113,6 +119,17 @@ class Connection:
     ) -> None:
         if self._session is not None:
             await self._session.close()
+        # A request that was cancelled leaves TLS waiting for the other side's goodbye, for 30 s and without an owner.
+        for opened in self._sockets:
+            with contextlib.suppress(OSError):
+                opened.shutdown(socket.SHUT_RDWR)
+        for _ in range(CLOSING_TURNS):
+            await asyncio.sleep(0)
+
+    def _open(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        opened = kept_alive(address)
+        self._sockets.add(opened)
+        return opened
 
     @contextlib.asynccontextmanager
     async def get(self, path: str, query: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:

@@ -41,8 +41,8 @@ MAX_PAGE_OCTETS = 4 * 1024 * 1024
 """A page of more octets is asked for again with fewer objects: it would be held in memory at once, and finding the
 objects in it (1.5 GB/s) would keep queries waiting for more than 3 ms."""
 
-SLICE_SECONDS = 0.002
-"""How long objects are decoded before queries have their turn."""
+SLICE_SECONDS = 0.001
+"""How long each watch decodes objects before queries have their turn; a turn of the loop costs 3 % of that."""
 
 WATCH_SECONDS = (300.0, 600.0)
 """Between these, at random, a watch ends and is asked for anew, so that watches spread over the API servers."""
