@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from benchmarks import chart, report, servers
 from benchmarks.bench import FULL, QUICK, Bench
+from benchmarks.cluster import generate
 from benchmarks.experiments import EXPERIMENTS
 from benchmarks.figures import Figure
 from benchmarks.processes import BenchmarkError, prepare_this_program
@@ -31,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     failed = False
     try:
         taking_part = servers.SERVERS if arguments.peers is None else servers.choose(arguments.peers.split(","))
-        with Bench(plan, taking_part, arguments.kubeconfig) as bench:
+        with Bench(plan, generate(), taking_part, arguments.kubeconfig) as bench:
             for name in chosen:
                 begun = time.monotonic()
                 print(f"{name} ...", flush=True)

@@ -16,7 +16,7 @@ from typing import Self
 
 from benchmarks import api, manifests, questions, zones
 from benchmarks.client import client, free_port, rcode_and_data
-from benchmarks.cluster import Cluster, generate
+from benchmarks.cluster import Cluster
 from benchmarks.processes import LOAD_CORE, SERVER_CORE, BenchmarkError, Process
 from benchmarks.questions import Question
 from benchmarks.servers import UPSTREAMS, Server, Site
@@ -66,8 +66,9 @@ class Running:
 class Bench:
     """What the experiments of one run share. Leaving the context ends every server and removes every file."""
 
-    def __init__(self, plan: Plan, servers: Sequence[Server], kubeconfig: Path | None = None) -> None:
+    def __init__(self, plan: Plan, cluster: Cluster, servers: Sequence[Server], kubeconfig: Path | None = None) -> None:
         self.plan = plan
+        self.cluster = cluster
         self.notes: list[str] = []
         self._servers = servers
         self._kubeconfig = kubeconfig
@@ -78,7 +79,6 @@ class Bench:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self.directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dnsd-bench-")))
-            self.cluster: Cluster = generate()
             self.site = self._lay_out()
             upstream = stack.enter_context(self._upstream())
             self.site = replace(self.site, upstream=upstream.port)

@@ -12,14 +12,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.bench import Plan
+from benchmarks.cluster import ENDPOINTS_PER_SERVICE, SERVICES
 from benchmarks.dnsperf import CLIENTS, OUTSTANDING
-from benchmarks.figures import RATE, Figure, ratio
+from benchmarks.figures import MICROSECONDS, RATE, Figure, ratio
 from benchmarks.goals import Outcome, find, outcomes
 from benchmarks.servers import SERVERS
 from benchmarks.servers import find as find_program
 
+ENDPOINTS = SERVICES * ENDPOINTS_PER_SERVICE
+
 TITLES = {
-    "start": "Start: 10,000 services, 100,000 endpoints",
+    "start": f"Start: {SERVICES:,} services, {ENDPOINTS:,} endpoints",
     "udp": "UDP, as fast as answers come",
     "tcp": f"TCP, {CLIENTS} connections, {OUTSTANDING // CLIENTS} questions in flight on each",
     "rates": "UDP at low rates",
@@ -78,7 +81,9 @@ def _table(experiment: str, figures: Sequence[Figure]) -> str:
     for case, unit in dict.fromkeys((figure.case, figure.unit) for figure in figures):
         found = [find(figures, experiment, case, server, unit) for server in servers]
         own = find(figures, experiment, case, "dnsd", unit)
-        others = [find(figures, experiment, case, name, unit) for name in against]
+        # The bare loop holds no names: only its time is a yardstick.
+        comparable = [name for name in against if unit == MICROSECONDS or name != "bare loop"]
+        others = [find(figures, experiment, case, name, unit) if name in comparable else None for name in against]
         ratios = [f"{ratio(own, other):.2f}" if own and other else "" for other in others]
         rows.append([case, *(number(figure.median) if figure else "" for figure in found), unit, *ratios])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -101,7 +106,8 @@ def _outcome(outcome: Outcome) -> str:
     goal = outcome.goal
     unit = f"x {goal.against}" if goal.against else goal.unit
     mark = "reached" if outcome.reached else "MISSED "
-    return f"  {mark}  {goal.experiment}, {goal.case}: {number(outcome.value)} {unit} (at most {number(goal.at_most)})"
+    value = f"{outcome.value:.3f}" if goal.against else number(outcome.value)
+    return f"  {mark}  {goal.experiment}, {goal.case}: {value} {unit} (at most {number(goal.at_most)})"
 
 
 def _cpu() -> str:

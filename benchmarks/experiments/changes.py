@@ -62,7 +62,7 @@ def freshness(bench: Bench) -> list[Figure]:
                 if loaded:
                     stack.enter_context(Run(running.port, load, bench.directory))
                 asking = stack.enter_context(client(running.port))
-                delays = [delay(asking, api, change) for change in _changes(bench, numbers)]
+                delays = [delay(asking, api.apply, change) for change in _changes(bench, numbers)]
             for percent in (50, 99):
                 value = percentile(delays, percent) * 1e3
                 figures.append(Figure("freshness", f"{case}, p{percent}", running.server.name, MILLISECONDS, (value,)))
@@ -71,15 +71,16 @@ def freshness(bench: Bench) -> list[Figure]:
     return _each_watcher(bench, measure)
 
 
-def delay(asking: Client, api: Api, change: Change) -> float:
+def delay(asking: Client, apply: Callable[[Object], float], change: Change) -> float:
     """Seconds from the write of the event until the answer has the new address; the old answer is asked for first.
 
-    Raises BenchmarkError if the answer had the address before, or never gets it.
+    `apply` makes the change and returns when its event was written (`Api.apply`). Raises BenchmarkError if the answer
+    had the address before, or never gets it.
     """
     message, octets = query((change.owner, "A")), IPv4Address(change.address).packed
     if octets in (asking.exchange(message, ANSWER_SECONDS) or b""):
         raise BenchmarkError(f"{change.owner} was {change.address} before the change")
-    written = api.apply(change.item)
+    written = apply(change.item)
     while time.monotonic() < written + LATE_SECONDS:
         if octets in (asking.exchange(message, ANSWER_SECONDS) or b""):
             return time.monotonic() - written

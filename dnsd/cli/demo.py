@@ -8,7 +8,7 @@ import sys
 from importlib import resources
 from pathlib import Path
 
-from dnsd.cli.serve import run_loop, serve
+from dnsd.cli.serve import serve
 from dnsd.cluster.store import SourceError
 from dnsd.corefile.files import glob, read
 from dnsd.corefile.parser import parse
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         text = COREFILE.format(port=arguments.port, cluster=cluster, forward=forward)
         try:
             blocks = parse(text, "demo", environment=os.environ, read=read, glob=glob)
-            return run_loop(serve(blocks, ".", started=_print_examples))
+            return serve(lambda: (blocks, "."), started=_print_examples)
         except (CorefileError, SourceError, ListenError) as error:
             print(error, file=sys.stderr)
             return 1

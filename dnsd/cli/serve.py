@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import os
 import platform
 import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 
 from dnsd import __version__
@@ -20,11 +20,16 @@ from dnsd.cluster.store import Clusters, SourceError
 from dnsd.corefile.syntax import CorefileError, ServerBlock
 from dnsd.observe import log as log_format
 from dnsd.plugins.build import Host, plugin_names
-from dnsd.serve.instance import Instance, make_instance
+from dnsd.serve.fleet import Fleet
+from dnsd.serve.instance import Instance
 from dnsd.serve.interfaces import addresses
-from dnsd.serve.server import ListenError, Server
+from dnsd.serve.reload import Reloader
+from dnsd.serve.runtime import Runtime
+from dnsd.serve.server import ListenError
+from dnsd.serve.supervisor import cpu_quota
 
-log = logging.getLogger("dnsd")
+MAX_WORKERS = 256
+"""More processes than any machine has use for."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +39,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="port of server blocks that name none (default 53)")  # fmt: skip
     parser.add_argument("--manifests", nargs="+", default=[], metavar="PATH",
                         help="take the cluster from files or folders, not from an API server")  # fmt: skip
+    parser.add_argument("--workers", type=_workers, default=1, metavar="N",
+                        help="processes that answer; `auto`: as the cgroup's CPU quota allows (default 1)")  # fmt: skip
     parser.add_argument("-pidfile", "--pidfile", metavar="FILE", help="write the process id there")
     parser.add_argument("-quiet", "--quiet", action="store_true", help="print no banner")
     parser.add_argument("-plugins", "--plugins", action="store_true", help="print the plugins and exit")
@@ -49,21 +56,42 @@ def run(arguments: argparse.Namespace) -> int:
         print("\n".join(f"dns.{name}" for name in plugin_names()))
         return 0
     log_format.configure()
+    started = (lambda _: None) if arguments.quiet else print_banner
     try:
-        blocks, directory = corefile.blocks(arguments.conf)
-        return run_loop(
-            serve(
-                blocks,
-                directory,
-                manifests=tuple(arguments.manifests),
-                port=arguments.port,
-                started=None if arguments.quiet else print_banner,
-                pidfile=arguments.pidfile,
-            )
+        return serve(
+            partial(corefile.blocks, arguments.conf),
+            manifests=tuple(arguments.manifests),
+            port=arguments.port,
+            workers=arguments.workers,
+            started=started,
+            pidfile=arguments.pidfile,
         )
     except (CorefileError, SourceError, ListenError) as error:
         print(error, file=sys.stderr)
         return 1
+
+
+def serve(
+    read: Callable[[], tuple[tuple[ServerBlock, ...], str]],
+    *,
+    manifests: tuple[str, ...] = (),
+    port: int = 53,
+    workers: int = 1,
+    started: Callable[[Instance], None],
+    pidfile: str | None = None,
+) -> int:
+    """Serve until a signal says stop.
+
+    Raises:
+        CorefileError, SourceError, ListenError: the configuration cannot be used.
+    """
+    blocks, directory = read()
+    host = Host(directory, Clusters(make_source, manifests), time.monotonic, addresses, port)
+    if workers == 1:
+        runtime = Runtime(host)
+        return run_loop(_main(runtime, read, blocks, started, pidfile))
+    fleet = Fleet(host, workers, run_loop, lambda _server, _instance: b"")
+    return fleet.run(_main(fleet, read, blocks, started, pidfile))
 
 
 def run_loop(main: Coroutine[object, object, int]) -> int:
@@ -78,39 +106,46 @@ def run_loop(main: Coroutine[object, object, int]) -> int:
         return runner.run(main)
 
 
-async def serve(
+async def _main(
+    runtime: Runtime | Fleet,
+    read: Callable[[], tuple[tuple[ServerBlock, ...], str]],
     blocks: tuple[ServerBlock, ...],
-    directory: str,
-    *,
-    manifests: tuple[str, ...] = (),
-    port: int = 53,
-    started: Callable[[Instance], None] | None = None,
-    pidfile: str | None = None,
+    started: Callable[[Instance], None],
+    pidfile: str | None,
 ) -> int:
-    """Serve until a signal says stop.
-
-    Raises:
-        CorefileError, SourceError, ListenError: the configuration cannot be used.
-    """
-    clusters = Clusters(make_source, manifests)
-    host = Host(directory, clusters, time.monotonic, addresses, port)
-    instance = make_instance(blocks, host)
-    await clusters.prepare()
-    server = Server(time.monotonic)
-    clusters.listeners.append(server.drop)
-    await server.start(instance)
+    instance = await runtime.prepare(blocks)
+    await runtime.start(instance)
     if pidfile:
         Path(pidfile).write_text(f"{os.getpid()}\n", encoding="ascii")
-    await instance.start()
-    if started is not None:
-        started(instance)
+    started(instance)
+    reloader = Reloader(lambda: read()[0], blocks, runtime.apply)
+    reloading = _start_reloading(instance, reloader)
     stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop.set)
     await stop.wait()
-    await server.close()
-    await instance.stop()
+    if reloading is not None:
+        reloading.cancel()
+    await runtime.stop()
     return 0
+
+
+def _start_reloading(instance: Instance, reloader: Reloader) -> asyncio.Task[None] | None:
+    """Look for a changed Corefile where `reload` says so."""
+    wanted = [built.context.server.reload for built in instance.blocks if built.context.server.reload is not None]
+    if not wanted:
+        return None
+    return asyncio.get_running_loop().create_task(reloader.run(*wanted[0]))
+
+
+def _workers(text: str) -> int:
+    """The argument of `--workers`."""
+    if text == "auto":
+        return cpu_quota()
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_WORKERS:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither `auto` nor a number from 1 to {MAX_WORKERS}")
+    return int(text)
 
 
 def print_banner(instance: Instance) -> None:

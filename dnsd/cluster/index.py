@@ -54,7 +54,7 @@ class Port(msgspec.Struct, frozen=True, gc=False):
     number: int
 
 
-class Service(msgspec.Struct, frozen=True, gc=False):
+class Service(msgspec.Struct, frozen=True, gc=False, tag=True, tag_field="object"):
     """A Service. Addresses are packed: 4 or 16 octets."""
 
     namespace: str
@@ -78,7 +78,7 @@ class Endpoint(msgspec.Struct, frozen=True, gc=False):
     text: str = ""
 
 
-class Slice(msgspec.Struct, frozen=True, gc=False):
+class Slice(msgspec.Struct, frozen=True, gc=False, tag=True, tag_field="object"):
     """An EndpointSlice: its ready endpoints, and how many more are not ready."""
 
     namespace: str
@@ -89,7 +89,7 @@ class Slice(msgspec.Struct, frozen=True, gc=False):
     not_ready: int = 0
 
 
-class Pod(msgspec.Struct, frozen=True, gc=False):
+class Pod(msgspec.Struct, frozen=True, gc=False, tag=True, tag_field="object"):
     """A pod and its primary address, packed."""
 
     namespace: str
@@ -98,6 +98,23 @@ class Pod(msgspec.Struct, frozen=True, gc=False):
 
 
 Owner: TypeAlias = Service | Slice | Pod
+
+
+class Change(msgspec.Struct, gc=False):
+    """One change of an index, for another index to follow: an object of `kind` set or, with no value, removed.
+
+    A Namespace is set by a value of True; `synced` says that the first list of the kind is complete.
+    """
+
+    kind: str
+    namespace: str
+    name: str
+    value: Service | Slice | Pod | bool | None
+    now: float
+    """Seconds since 1970."""
+    synced: bool = False
+
+
 Listener: TypeAlias = Callable[[frozenset[Key]], None]
 
 _MAPPED = bytes(10) + b"\xff\xff"
@@ -147,6 +164,8 @@ class Index:
         self.generation = 0
         """Grows with every change; tells whether anything happened between two moments."""
         self.listeners: list[Listener] = []
+        self.followers: list[Callable[[Change], None]] = []
+        """Told of each change before the listeners are, so that other processes hear of it first."""
         self.trigger_listeners: list[Callable[[str, str], None]] = []
         """Called with (trigger time, service type) of each slice event, for dns_programming_duration."""
         self._unsynced: set[Kind] = set(self.kinds)
@@ -169,7 +188,26 @@ class Index:
         """The first list of `kind` is complete."""
         if kind in self._unsynced:
             self._unsynced.discard(kind)
+            self._follow(Change(kind.__name__, "", "", None, 0.0, synced=True))
             self._notify(set())
+
+    def apply(self, change: Change) -> None:
+        """Make the change that another index made."""
+        kind, key, value = objects.KINDS[change.kind], (change.namespace, change.name), change.value
+        if change.synced:
+            self.mark_synced(kind)
+        elif kind is objects.Namespace:
+            self._set_namespace(change.name, bool(value), change.now)
+        elif kind is objects.Service:
+            self._set_service(key, value if isinstance(value, Service) else None, change.now)
+        elif kind is objects.EndpointSlice:
+            self._set_slice(key, value if isinstance(value, Slice) else None, change.now)
+        else:
+            self._set_pod(key, value if isinstance(value, Pod) else None, change.now)
+
+    def _follow(self, change: Change) -> None:
+        for follower in self.followers:
+            follower(change)
 
     def put(self, item: objects.Object, now: float) -> None:
         """Add or replace one object. What makes no sense in it is logged once and left out."""
@@ -179,7 +217,7 @@ class Index:
             return
         match item:
             case objects.Namespace():
-                self._put_namespace(meta.name, now)
+                self._set_namespace(meta.name, True, now)  # noqa: FBT003  there or not is what is set
             case objects.Service():
                 self._set_service((meta.namespace, meta.name), self._service(item), now)
             case objects.EndpointSlice():
@@ -191,9 +229,7 @@ class Index:
     def delete(self, kind: Kind, namespace: str, name: str, now: float) -> None:
         """Remove one object; nothing happens where there is none."""
         if kind is objects.Namespace:
-            if name in self._namespaces:
-                del self._namespaces[name]
-                self._changed({("namespace", name)}, now)
+            self._set_namespace(name, False, now)  # noqa: FBT003  there or not is what is set
         elif kind is objects.Service:
             self._set_service((namespace, name), None, now)
         elif kind is objects.EndpointSlice:
@@ -303,10 +339,15 @@ class Index:
 
     # -- changes
 
-    def _put_namespace(self, name: str, now: float) -> None:
-        if name not in self._namespaces:
+    def _set_namespace(self, name: str, there: bool, now: float) -> None:
+        if (name in self._namespaces) == there:
+            return
+        if there:
             self._namespaces[name] = ("namespace", name)
-            self._changed({("namespace", name)}, now)
+        else:
+            del self._namespaces[name]
+        self._follow(Change("Namespace", "", name, there, now))
+        self._changed({("namespace", name)}, now)
 
     def _set_service(self, key: tuple[str, str], new: Service | None, now: float) -> None:
         old = self._services.get(key)
@@ -316,6 +357,7 @@ class Index:
             del self._services[key]
         else:
             self._services[key] = new
+        self._follow(Change("Service", *key, new, now))
         touched: set[Key] = {("service", *key), ("services", key[0])}
         self._move(old, old.addresses if old else (), new, new.addresses if new else (), touched)
         self._changed(touched, now)
@@ -328,6 +370,7 @@ class Index:
             del self._slices[key]
         else:
             self._slices[key] = new
+        self._follow(Change("EndpointSlice", *key, new, now))
         touched: set[Key] = {("services", key[0])}
         if old is not None and old.service:
             owner = (key[0], old.service)
@@ -373,6 +416,7 @@ class Index:
             del self._pods[key]
         else:
             self._pods[key] = new
+        self._follow(Change("Pod", *key, new, now))
         touched: set[Key] = set()
         self._move(old, (old.address,) if old else (), new, (new.address,) if new else (), touched)
         self._changed(touched, now)

@@ -68,6 +68,8 @@ class Source(Protocol):
 class Cluster:
     """One index with its source."""
 
+    number: int
+    """Tells clusters apart between processes; never given twice."""
     settings: SourceSettings
     index: Index
     source: Source
@@ -86,6 +88,9 @@ class Clusters:
     listeners: list[Listener] = field(default_factory=list)
     """Told of every change in any of the clusters."""
     by_settings: dict[SourceSettings, Cluster] = field(default_factory=dict)
+    following: bool = False
+    """Whether another process runs the sources, and tells this one."""
+    _made: int = 0
 
     def get(self, settings: SourceSettings) -> Cluster:
         """The cluster with these settings, made if need be."""
@@ -93,7 +98,8 @@ class Clusters:
         if cluster is None:
             index = Index(settings.kinds, pod_names=settings.pod_names)
             index.listeners.append(self.changed)
-            cluster = Cluster(settings, index, self.make_source(settings, index))
+            self._made += 1
+            cluster = Cluster(self._made, settings, index, self.make_source(settings, index))
             self.by_settings[settings] = cluster
         return cluster
 
@@ -113,25 +119,45 @@ class Clusters:
                 self.by_settings.pop(cluster.settings, None)
             raise
 
+    def follow(self) -> None:
+        """Run no source any more: another process does."""
+        self.following = True
+
     def use(self, cluster: Cluster) -> None:
         """Count one more user; the first starts the source."""
         cluster.users += 1
-        if cluster.task is None:
+        if cluster.task is None and not self.following:
             cluster.task = asyncio.create_task(cluster.source.run())
             cluster.task.add_done_callback(_report)
 
     async def release(self, cluster: Cluster) -> None:
         """Count one user less; the last stops the source."""
         cluster.users -= 1
-        if cluster.users == 0 and cluster.task is not None:
+        if cluster.users == 0 and cluster.task is not None and not self.following:
             self.by_settings.pop(cluster.settings, None)
             cluster.task.cancel()
             await asyncio.gather(cluster.task, return_exceptions=True)
 
     def changed(self, keys: frozenset[Key]) -> None:
         """Tell the listeners what changed."""
-        for listener in self.listeners:
+        for listener in tuple(self.listeners):
             listener(keys)
+
+    @property
+    def synced(self) -> bool:
+        """Whether every cluster has been listed once."""
+        return all(cluster.index.synced for cluster in self.by_settings.values())
+
+    def when_synced(self, then: Callable[[], None]) -> None:
+        """Call `then` as soon as every cluster has been listed once, which may be now."""
+
+        def look(_: frozenset[Key] = frozenset()) -> None:
+            if self.synced:
+                self.listeners.remove(look)
+                then()
+
+        self.listeners.append(look)
+        look()
 
 
 def _report(task: asyncio.Task[None]) -> None:

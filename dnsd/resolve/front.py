@@ -35,10 +35,13 @@ class Block:
     zone_text: str = field(init=False)
     writer: str = field(init=False)
     """The plugin that metrics say wrote a reply: the one right behind `prometheus` (spec.md section 7.1)."""
+    counted: bool = field(init=False)
+    """Whether metrics are taken of its queries: where the block has `prometheus`."""
 
     def __post_init__(self) -> None:
         self.handler = chain(self.plugins, end_of_chain)
         self.zone_text = to_text(self.zone)
+        self.counted = any(plugin.name == "prometheus" for plugin in self.plugins)
         names = [plugin.name for plugin in self.plugins if plugin.name not in BEFORE_METRICS]
         self.writer = names[0] if names else ""
 

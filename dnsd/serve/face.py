@@ -13,12 +13,17 @@ from dnsd.resolve.front import Front
 from dnsd.resolve.query import Client, from_message
 from dnsd.serve.memo import ROTATIONS, Memo
 from dnsd.serve.tally import Labels, Tally
-from dnsd.wire.codes import Type
+from dnsd.wire.codes import Class, Type
 from dnsd.wire.query import HEADER, Message, accept
 from dnsd.wire.reply import Sections, write
+from dnsd.wire.size import uncompressed
 
 DROPPED = "dropped"
-"""The zone label of queries that no server block took."""
+"""The zone label of queries that no plugin saw, because no server block takes their name or their class."""
+UNCOUNTED = ""
+"""The zone label of queries that a server block without `prometheus` answered: metrics do not show them."""
+COUNTED_TYPES = frozenset({1, 2, 5, 6, 12, 15, 16, 28, 33, 43, 46, 47, 48, 50, 64, 65, 251, 252, 255})
+"""Types that metrics tell apart (spec.md section 7.1); a client can ask for 65,536 of them."""
 
 
 class Face:
@@ -35,6 +40,7 @@ class Face:
         self.tally = Tally()
         self.memo = Memo(self.tally)
         self._changes = 0
+        self._known_labels: dict[Labels, Labels] = {}
 
     def drop(self, keys: Iterable[Key]) -> None:
         """The cluster changed: forget what read these keys."""
@@ -56,28 +62,36 @@ class Face:
         changes = self._changes
         query = from_message(message, client)
         answer = await self.front.resolve(query)
+        labels = self._labels(message, answer)
         if answer.silent:
+            self.tally.add(labels, len(data), 0, self.clock() - started)
             return None
         tcp = self.protocol != "udp"
-        replies = tuple(write(message, order, tcp=tcp) for order in _orders(answer))
-        labels = self._labels(message, answer)
-        self.tally.add(labels, len(data), replies[0].size, self.clock() - started)
+        sections = answer.sections()
+        replies = tuple(write(message, order, tcp=tcp) for order in _orders(answer, sections))
+        size = uncompressed(message.question, sections)
+        self.tally.add(labels, len(data), size, self.clock() - started)
         if answer.validity.keep and (changes == self._changes or not answer.validity.keys):
-            hit = labels._replace(cached=answer.cached)
-            self.memo.put(data, HEADER + len(message.question.wire), replies, answer.validity, hit)
+            hit = labels._replace(cached=answer.cached) if answer.cached else labels
+            hit = self._known_labels.setdefault(hit, hit)
+            self.memo.put(data, HEADER + len(message.question.wire), replies, answer.validity, hit, size)
         return replies[0].to_wire(message.id, message.question.wire)
 
     def _labels(self, message: Message, answer: Answer) -> Labels:
         question, edns = message.question, message.edns
         block = self.front.block_for(question.name, question.type)
-        zone = DROPPED if block is None else block.zone_text
+        if block is None or not block.plugins or (question.class_ != Class.IN and not self.front.any_class):
+            zone = DROPPED
+        else:
+            zone = block.zone_text if block.counted else UNCOUNTED
         plugin = block.writer if block is not None and answer.written else ""
-        return Labels(zone, question.type, answer.rcode, plugin, edns is not None and edns.do)
+        type_ = question.type if question.type in COUNTED_TYPES else 0
+        labels = Labels(zone, type_, answer.rcode, plugin, edns is not None and edns.do)
+        return self._known_labels.setdefault(labels, labels)
 
 
-def _orders(answer: Answer) -> Iterator[Sections]:
+def _orders(answer: Answer, sections: Sections) -> Iterator[Sections]:
     """The sections in each of the orders that a kept answer steps through; the first is the one it came in."""
-    sections = answer.sections()
     yield sections
     if answer.rotate and answer.validity.keep:
         for order in rotations(sections.answer):

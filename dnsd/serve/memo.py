@@ -192,14 +192,20 @@ class Memo:
         return entry
 
     def put(
-        self, data: bytes, question_end: int, replies: tuple[Reply, ...], validity: Validity, labels: Labels
+        self,
+        data: bytes,
+        question_end: int,
+        replies: tuple[Reply, ...],
+        validity: Validity,
+        labels: Labels,
+        response: int,
     ) -> None:
-        """Remember the replies to a query that passed the accept gate."""
+        """Remember the replies to a query that passed the accept gate; `response` is their size as metrics tell it."""
         key = memo_key(data)
         if key is None or not validity.keep:
             return
         self._forget(key)
-        self._add(Entry(key, question_end, replies, validity, labels, (len(data), replies[0].size)))
+        self._add(Entry(key, question_end, replies, validity, labels, (len(data), response)))
 
     def drop(self, keys: Iterable[Key]) -> None:
         """Forget every answer that read one of `keys`."""

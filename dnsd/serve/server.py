@@ -8,8 +8,10 @@ import socket
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from dnsd.cluster.index import Key
+from dnsd.resolve.front import Front
 from dnsd.serve.face import Face
 from dnsd.serve.instance import Address, Instance
 from dnsd.serve.tcp import Tcp
@@ -27,6 +29,10 @@ DRAIN_SECONDS = 5.0
 
 class ListenError(Exception):
     """A listener's address cannot be used: says which and why."""
+
+
+Sockets: TypeAlias = dict[Address, list[tuple[socket.socket, socket.socket]]]
+"""Bound UDP and TCP sockets, by the address that they are for."""
 
 
 @dataclass(slots=True)
@@ -49,19 +55,31 @@ class Server:
         self.instance: Instance | None = None
         self.listeners: dict[Address, Listener] = {}
 
-    async def start(self, instance: Instance) -> None:
-        """Open the sockets of a configuration, and serve it.
+    async def start(self, instance: Instance, sockets: Sockets | None = None) -> None:
+        """Serve a configuration, on sockets that are opened here or were before.
 
         Raises:
             ListenError: an address cannot be used. Nothing is left open.
         """
-        try:
-            opened = {address: self._open(address) for address in instance.fronts}
-            for address, sockets in opened.items():
-                await self._listen(address, sockets, instance)
-        except ListenError:
-            await self.close()
-            raise
+        for address, pairs in (sockets or open_sockets(instance.fronts)).items():
+            await self._listen(address, pairs, instance.fronts[address])
+        self.instance = instance
+
+    async def use(self, instance: Instance) -> None:
+        """Serve another configuration: sockets that both need stay open, and no query is lost.
+
+        Raises:
+            ListenError: a new address cannot be used; the old configuration goes on.
+        """
+        opened = open_sockets(address for address in instance.fronts if address not in self.listeners)
+        for address, pairs in opened.items():
+            await self._listen(address, pairs, instance.fronts[address])
+        for address, listener in list(self.listeners.items()):
+            if address in instance.fronts:
+                for face in listener.faces:
+                    face.use(instance.fronts[address])
+            else:
+                await self._close(self.listeners.pop(address))
         self.instance = instance
 
     def drop(self, keys: Iterable[Key]) -> None:
@@ -72,44 +90,24 @@ class Server:
 
     async def close(self) -> None:
         """Receive no more, finish what was received, close everything."""
-        for listener in self.listeners.values():
-            for server in listener.tcp:
-                server.close()
-            for connection in tuple(listener.connections):
-                connection.drain()
-        stops = [udp.stop() for listener in self.listeners.values() for _, udp in listener.udp]
-        with suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.gather(*stops), DRAIN_SECONDS)
-        for listener in self.listeners.values():
-            for sock, _ in listener.udp:
-                sock.close()
+        listeners = list(self.listeners.values())
         self.listeners.clear()
+        await asyncio.gather(*map(self._close, listeners))
 
-    def _open(self, address: Address) -> list[tuple[socket.socket, socket.socket]]:
-        """UDP and TCP sockets, bound: one pair, or two on a wildcard. One port for all where the kernel picks it."""
-        hosts = [address.host] if address.host else ["0.0.0.0", "::"]
-        pairs: list[tuple[socket.socket, socket.socket]] = []
-        port = address.port
-        for host in hosts:
-            try:
-                udp = _bound(socket.SOCK_DGRAM, host, port)
-                pairs.append((udp, _bound(socket.SOCK_STREAM, host, udp.getsockname()[1])))
-            except OSError as error:
-                if host == "::" and pairs:
-                    log.info("no IPv6 on %s: %s", address, error.strerror)
-                    continue
-                for pair in pairs:
-                    for sock in pair:
-                        sock.close()
-                raise ListenError(f"cannot listen on {address}: {error.strerror}") from error
-            port = udp.getsockname()[1]
-        return pairs
+    async def _close(self, listener: Listener) -> None:
+        for server in listener.tcp:
+            server.close()
+        for connection in tuple(listener.connections):
+            connection.drain()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*(udp.stop() for _, udp in listener.udp)), DRAIN_SECONDS)
+        for sock, _ in listener.udp:
+            sock.close()
 
     async def _listen(
-        self, address: Address, sockets: list[tuple[socket.socket, socket.socket]], instance: Instance
+        self, address: Address, sockets: Iterable[tuple[socket.socket, socket.socket]], front: Front
     ) -> None:
         listener = self.listeners[address] = Listener(address)
-        front = instance.fronts[address]
         loop = asyncio.get_running_loop()
         for udp_socket, tcp_socket in sockets:
             family = 4 if udp_socket.family == socket.AF_INET else 6
@@ -127,13 +125,57 @@ class Server:
             listener.tcp.append(server)
 
 
-def _bound(kind: socket.SocketKind, host: str, port: int) -> socket.socket:
+def open_sockets(addresses: Iterable[Address], *, share: bool = False) -> Sockets:
+    """UDP and TCP sockets for each address, bound; `share` lets other processes bind the same.
+
+    Raises:
+        ListenError: an address cannot be used. Nothing is left open.
+    """
+    opened: Sockets = {}
+    try:
+        for address in addresses:
+            opened[address] = _open(address, share=share)
+    except ListenError:
+        close_sockets(opened)
+        raise
+    return opened
+
+
+def close_sockets(sockets: Sockets) -> None:
+    """Close them all."""
+    for pairs in sockets.values():
+        for pair in pairs:
+            for sock in pair:
+                sock.close()
+
+
+def _open(address: Address, *, share: bool) -> list[tuple[socket.socket, socket.socket]]:
+    """One pair of sockets, or two on a wildcard. One port for all where the kernel picks it."""
+    pairs: list[tuple[socket.socket, socket.socket]] = []
+    port = address.port
+    for host in [address.host] if address.host else ["0.0.0.0", "::"]:
+        try:
+            udp = _bound(socket.SOCK_DGRAM, host, port, share=share)
+            port = udp.getsockname()[1]
+            pairs.append((udp, _bound(socket.SOCK_STREAM, host, port, share=share)))
+        except OSError as error:
+            if host == "::" and pairs:
+                log.info("no IPv6 on %s: %s", address, error.strerror)
+                continue
+            close_sockets({address: pairs})
+            raise ListenError(f"cannot listen on {address}: {error.strerror}") from error
+    return pairs
+
+
+def _bound(kind: socket.SocketKind, host: str, port: int, *, share: bool) -> socket.socket:
     host, _, scope = host.partition("%")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, kind)
     try:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if share:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if kind == socket.SOCK_STREAM:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         else:

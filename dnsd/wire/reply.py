@@ -17,9 +17,13 @@ from dnsd.wire import codes
 from dnsd.wire.codes import Option, Type
 from dnsd.wire.query import HEADER, MAX_TCP_SIZE, MAX_UDP_SIZE, MIN_UDP_SIZE, Edns, Message, Question
 from dnsd.wire.records import Buffer
+from dnsd.wire.response import Response, unchanged
 
 MAX_EDE_TEXT = 120
 """Octets of an Extended DNS Error's text; it must not be what makes a reply too long for a datagram."""
+_HEAD = struct.Struct("!5H").pack
+_ECHOED = 0x7800 | codes.RD | codes.CD
+"""What a reply's flags have from the query: opcode, RD and CD."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +72,35 @@ def ede(code: int, text: str = "") -> tuple[int, bytes]:
 def write(message: Message, sections: Sections, *, tcp: bool) -> Reply:
     """The reply to `message`.
 
-    Whole records are kept in order as long as they fit; TC is set where one did not (spec.md section 1.5).
+    Whole records are kept in order as long as they fit; TC is set where one did not (spec.md section 1.5). Sections
+    that are an upstream's response as it came go on as its octets, if they fit.
     """
-    return _Writer(message.question).write(message, sections, budget(message.edns, tcp=tcp))
+    limit = budget(message.edns, tcp=tcp)
+    response = unchanged(sections.answer, sections.authority, sections.additional)
+    if response is not None and response.layout.whole and _asked(message.question, response.question):
+        reply = _relay(message, sections, response)
+        if reply.size <= limit:
+            return reply
+    return _Writer(message.question).write(message, sections, limit)
+
+
+def _asked(question: Question, wire: bytes) -> bool:
+    """Whether this question section asks `question`, in whatever letter case: so offsets behind it are the same."""
+    own = question.wire
+    return own == wire or (own[-4:] == wire[-4:] and own[:-4].lower() == wire[:-4].lower())
+
+
+def _relay(message: Message, sections: Sections, response: Response) -> Reply:
+    layout = response.layout
+    opt = _opt(message.edns, sections)
+    answers, authorities, additionals = layout.counts
+    head = _HEAD(_flags(message, sections), 1, answers, authorities, additionals + (1 if opt else 0))
+    tail = response.data[layout.start : layout.end] + opt
+    return Reply(head, tail, layout.ttls, layout.start + len(tail))
+
+
+def _flags(message: Message, sections: Sections) -> int:
+    return codes.QR | message.flags & _ECHOED | sections.flags | sections.rcode & 0xF
 
 
 class _Writer:
@@ -88,13 +118,13 @@ class _Writer:
         opt = _opt(message.edns, sections)
         limit -= len(opt)
         counts = [0, 0, 0]
-        flags = codes.QR | message.flags & (0x7800 | codes.RD | codes.CD) | sections.flags | sections.rcode & 0xF
+        flags = _flags(message, sections)
         for i, records in enumerate((sections.answer, sections.authority, sections.additional)):
             counts[i] = self._records(records, limit)
             if counts[i] < len(records):
                 flags |= codes.TC
                 break
-        head = struct.pack("!5H", flags, 1, counts[0], counts[1], counts[2] + (1 if opt else 0))
+        head = _HEAD(flags, 1, counts[0], counts[1], counts[2] + (1 if opt else 0))
         tail = bytes(self.buffer.data[self.start :]) + opt
         return Reply(head, tail, tuple(self.ttls), self.start + len(tail))
 

@@ -19,14 +19,16 @@ from dnsd.wire import codes
 from dnsd.wire.codes import Class, Type
 from dnsd.wire.name import MAX_LABEL, MAX_NAME
 from dnsd.wire.query import HEADER
-from dnsd.wire.records import MAX_POINTERS, MAX_TTL, BadRecord, Buffer
+from dnsd.wire.records import MAX_POINTER, MAX_POINTERS, MAX_TTL, BadRecord, Buffer
 
 _HEADER = struct.Struct("!6H").unpack_from
 _RECORD = struct.Struct("!HHIH").unpack_from
+_POINTED = struct.Struct("!HHHIH").unpack_from
+"""A record whose owner name is a pointer."""
 _TTL = struct.Struct("!I")
 _OPCODE = 0x7800
 _POINTER = 0xC0
-_OPT, _SOA = int(Type.OPT), int(Type.SOA)
+_A, _SOA, _OPT = int(Type.A), int(Type.SOA), int(Type.OPT)
 _MANY = MAX_POINTERS << 8
 
 _WITH_NAMES: dict[int, type[dnslib.RD]] = {
@@ -55,16 +57,16 @@ _CHECKED = frozenset(map(int, (*_WITH_NAMES, *_OF_INTERNET)))
 class LazyRecords(Sequence[RR]):
     """A section of a response, unpacked when somebody looks at a record."""
 
-    __slots__ = ("_count", "_first", "_records", "response")
+    __slots__ = ("_records", "response", "section")
 
-    def __init__(self, response: Response, first: int, count: int) -> None:
+    def __init__(self, response: Response, section: int) -> None:
         self.response = response
-        self._first = first
-        self._count = count
+        self.section = section
+        """0 for answer, 1 for authority, 2 for additional."""
         self._records: tuple[RR, ...] | None = None
 
     def __len__(self) -> int:
-        return self._count
+        return self.response.layout.counts[self.section]
 
     @overload
     def __getitem__(self, index: int) -> RR: ...
@@ -79,9 +81,9 @@ class LazyRecords(Sequence[RR]):
     def _unpacked(self) -> tuple[RR, ...]:
         if self._records is None:
             buffer = Buffer(self.response.data)
-            buffer.offset = self._first
+            buffer.offset = self.response.layout.firsts[self.section]
             records: list[RR] = []
-            while len(records) < self._count:
+            while len(records) < len(self):
                 record = _record(buffer)
                 if record is not None:
                     records.append(record)
@@ -120,7 +122,7 @@ class Layout:
 class Response:
     """A response that was read: its octets, where things are in them, and its sections, unpacked on demand."""
 
-    __slots__ = ("additional", "answer", "authority", "data", "flags", "id", "layout", "rcode")
+    __slots__ = ("data", "flags", "id", "layout", "rcode")
 
     def __init__(self, data: bytes, id_: int, flags: int, rcode: int, layout: Layout) -> None:
         self.data = data
@@ -129,10 +131,21 @@ class Response:
         self.rcode = rcode
         """12 bits where OPT extends it."""
         self.layout = layout
-        (first, second, third), (answers, authorities, additionals) = layout.firsts, layout.counts
-        self.answer: Sequence[RR] = LazyRecords(self, first, answers) if answers else ()
-        self.authority: Sequence[RR] = LazyRecords(self, second, authorities) if authorities else ()
-        self.additional: Sequence[RR] = LazyRecords(self, third, additionals) if additionals else ()
+
+    @property
+    def answer(self) -> Sequence[RR]:
+        """The answer section."""
+        return LazyRecords(self, 0) if self.layout.counts[0] else ()
+
+    @property
+    def authority(self) -> Sequence[RR]:
+        """The authority section."""
+        return LazyRecords(self, 1) if self.layout.counts[1] else ()
+
+    @property
+    def additional(self) -> Sequence[RR]:
+        """The additional section, without OPT."""
+        return LazyRecords(self, 2) if self.layout.counts[2] else ()
 
     @property
     def question(self) -> bytes:
@@ -202,11 +215,14 @@ def _records(data: bytes, at: int, counts: Sequence[int], names: _Names) -> tupl
         firsts.append(at)
         before = len(types)
         for _ in range(count):
-            if data[at] >= _POINTER and known.get((data[at] & 0x3F) << 8 | data[at + 1], _MANY) < _MANY:
+            if data[at] >= _POINTER:
+                pointer, type_, class_, ttl, length = _POINTED(data, at)
+                if known.get(pointer & MAX_POINTER, _MANY) >= _MANY:
+                    names.walk(at)
                 at += 2
             else:
                 at = names.walk(at)
-            type_, class_, ttl, length = _RECORD(data, at)
+                type_, class_, ttl, length = _RECORD(data, at)
             ttl_at = at + 4
             at += 10 + length
             if at > size:
@@ -216,7 +232,7 @@ def _records(data: bytes, at: int, counts: Sequence[int], names: _Names) -> tupl
                     raise BadRecord("OPT where it may not be")
                 opt = ttl >> 24, data[at - length : at]
                 continue
-            if type_ in _CHECKED:
+            if type_ in _CHECKED and (type_ != _A or length != 4):
                 _check(data, names, type_, class_, at - length, at)
             if ttl > MAX_TTL:  # counts as 0 (RFC 2181 section 8)
                 zeroed.append(ttl_at)
@@ -235,6 +251,21 @@ def _records(data: bytes, at: int, counts: Sequence[int], names: _Names) -> tupl
         tuple(types), tuple(ttls), minimum, soa_minimum, options,
     )  # fmt: skip
     return rcode, zeroed, layout
+
+
+def unchanged(answer: Sequence[RR], authority: Sequence[RR], additional: Sequence[RR]) -> Response | None:
+    """The response whose sections these are, all of them as they came; None where they are not of one response."""
+    sections = (answer, authority, additional)
+    response = next((part.response for part in sections if type(part) is LazyRecords), None)
+    if response is None:
+        return None
+    for i, part in enumerate(sections):
+        if type(part) is LazyRecords:
+            if part.response is not response or part.section != i:
+                return None
+        elif part or response.layout.counts[i]:
+            return None
+    return response
 
 
 def _check(data: bytes, names: _Names, type_: int, class_: int, start: int, end: int) -> None:

@@ -319,6 +319,23 @@ def test_410_lists_again_and_removes_what_was_deleted_meanwhile(
     asyncio.run(run())
 
 
+def test_a_watch_that_cannot_be_resumed_is_listed_again_at_once(server: ApiServer, to: SourceSettings) -> None:
+    async def run() -> None:
+        async with following(to, kinds=(Service,)) as followed:
+            await in_step(followed, server, (Service,))
+            await watched(server, "services")
+            server.put(service("shop", "heard", "10.96.0.4"))
+            await in_step(followed, server, (Service,))
+            followed.times.elapsed += watch.STEADY_SECONDS
+            server.expire("services")
+            server.drop("services")
+            await until(lambda: followed.source.watches["Service"].lists == 2)
+            await watched(server, "services")
+            assert followed.times.slept == []
+
+    asyncio.run(run())
+
+
 def test_a_resource_version_from_the_future_lists_again(server: ApiServer, to: SourceSettings) -> None:
     """As after etcd was restored from a backup."""
 

@@ -1,0 +1,233 @@
+"""TCP and TLS to one upstream: a pool of connections, each with many queries under way (RFC 7766, RFC 7858).
+
+Knows no policy. An idle connection is used before a new one is opened, the one that was idle longest first; only where
+all are busy and no more may be opened do queries share one, so that a slow answer holds up others as late as possible.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import ssl
+from collections.abc import Callable
+from typing import cast
+
+from dnsd.plugins.forward.udp import _answers
+from dnsd.plugins.forward.upstream import Attempt
+
+MAX_CONNECTIONS = 16
+"""Connections to one upstream."""
+MAX_PIPELINED = 128
+"""Queries under way on one connection; with MAX_CONNECTIONS, 2,048 to one upstream."""
+CONNECT_TIMEOUT = 3.0
+"""Seconds to connect, TLS handshake included: a query does not wait for longer than 4.5 in all."""
+
+
+class PoolExhausted(OSError):
+    """Every connection has as many queries under way as it may have."""
+
+
+class Connection(asyncio.Protocol):
+    """One connection, open or about to be."""
+
+    def __init__(self, channel: Stream, now: float) -> None:
+        self.pending: dict[bytes, Attempt] = {}
+        self.opened = now
+        self.used = now
+        self.answers = 0
+        self._channel = channel
+        self._buffer = bytearray()
+        self._unsent: list[bytes] = []
+        self._transport: asyncio.Transport | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    # -- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send what was waiting for the connection."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.write(b"".join(self._unsent))
+        self._unsent.clear()
+
+    def data_received(self, data: bytes) -> None:
+        """Take the responses that are complete."""
+        buffer = self._buffer
+        buffer += data
+        at = 0
+        messages = []
+        while len(buffer) >= at + 2:
+            end = at + 2 + (buffer[at] << 8 | buffer[at + 1])
+            if end > len(buffer):
+                break
+            messages.append(bytes(buffer[at + 2 : end]))
+            at = end
+        del buffer[:at]
+        for message in messages:
+            self._message(message)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """What was under way on it is not answered any more."""
+        self._transport = None
+        self.fail(str(exc) if exc else "connection closed by the upstream")
+
+    # -- ours
+
+    def send(self, attempt: Attempt, id_: bytes) -> None:
+        """Send, or keep until the connection is there."""
+        attempt.id, attempt.place = id_, self
+        self.pending[id_] = attempt
+        self.used = attempt.sent
+        tail = attempt.owner.tail
+        message = (len(tail) + 2).to_bytes(2, "big") + id_ + tail
+        if self._transport is None:
+            self._unsent.append(message)
+        else:
+            self._transport.write(message)
+
+    def forget(self, attempt: Attempt) -> None:
+        """Nobody waits for this attempt any more; its response, if it comes, is read over."""
+        if self.pending.get(attempt.id) is attempt:
+            del self.pending[attempt.id]
+
+    def fail(self, error: str) -> None:
+        """Tell all that wait that there will be no response."""
+        self._channel.drop(self)
+        pending = tuple(self.pending.values())
+        self.pending.clear()
+        self.close()
+        for attempt in pending:
+            attempt.owner.failed(attempt, error)
+
+    def close(self) -> None:
+        """Close it, or stop connecting."""
+        if self.task is not None and not self.task.done():
+            self.task.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _message(self, message: bytes) -> None:
+        attempt = self.pending.get(message[:2])
+        if attempt is None or not _answers(message, attempt.owner.question):
+            return
+        del self.pending[attempt.id]
+        self.answers += 1
+        self._channel.answered(self)
+        attempt.owner.answered(attempt, message)
+
+
+class Stream:
+    """The connections to one upstream."""
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        *,
+        source: str = "",
+        tls: ssl.SSLContext | None = None,
+        server_name: str = "",
+        expire: float,
+        max_age: float = 0.0,
+        max_idle: int = 0,
+        clock: Callable[[], float],
+    ) -> None:
+        self.protocol = "tcp" if tls is None else "tcp-tls"
+        self.hits = 0
+        self.misses = 0
+        self._address = address
+        self._source = source
+        self._tls = tls
+        self._server_name = server_name
+        self._expire = expire
+        self._max_age = max_age
+        self._max_idle = max_idle
+        self._clock = clock
+        self._connections: dict[Connection, None] = {}
+        """In order of last use."""
+
+    def send(self, attempt: Attempt) -> None:
+        """Send the attempt's query on an idle connection, a new one, or the least busy one.
+
+        Raises:
+            PoolExhausted: there is none.
+        """
+        connection = self._choose(attempt.sent)
+        id_ = secrets.token_bytes(2)
+        while id_ in connection.pending:  # at most MAX_PIPELINED of 65,536 are taken
+            id_ = secrets.token_bytes(2)
+        connection.send(attempt, id_)
+
+    def forget(self, attempt: Attempt) -> None:
+        """Nobody waits for this attempt any more."""
+        if isinstance(attempt.place, Connection):
+            attempt.place.forget(attempt)
+
+    def answered(self, connection: Connection) -> None:
+        """A response came: the connection may have become idle."""
+        if not connection.pending and self._max_idle:
+            idle = [other for other in self._connections if not other.pending]
+            if len(idle) > self._max_idle:
+                self.drop(idle[0])
+                idle[0].close()
+
+    def drop(self, connection: Connection) -> None:
+        """Use this connection no more."""
+        self._connections.pop(connection, None)
+
+    def sweep(self, now: float) -> bool:
+        """Close what was idle for too long; whether anything is left."""
+        for connection in tuple(self._connections):
+            if not connection.pending and (now >= connection.used + self._expire or self._old(connection, now)):
+                self.drop(connection)
+                connection.close()
+        return bool(self._connections)
+
+    def close(self) -> None:
+        """Close every connection."""
+        for connection in tuple(self._connections):
+            self.drop(connection)
+            connection.close()
+
+    def _old(self, connection: Connection, now: float) -> bool:
+        return bool(self._max_age) and now >= connection.opened + self._max_age
+
+    def _choose(self, now: float) -> Connection:
+        usable = [connection for connection in self._connections if not self._old(connection, now)]
+        idle = next((connection for connection in usable if not connection.pending), None)
+        if idle is None and len(self._connections) < MAX_CONNECTIONS:
+            self.misses += 1
+            return self._open(now)
+        if not usable:
+            raise PoolExhausted("all connections are too old and busy")
+        chosen = idle or min(usable, key=lambda connection: len(connection.pending))
+        if len(chosen.pending) >= MAX_PIPELINED:
+            raise PoolExhausted(f"{MAX_CONNECTIONS} connections with {MAX_PIPELINED} queries each are under way")
+        self.hits += 1
+        del self._connections[chosen]
+        self._connections[chosen] = None
+        return chosen
+
+    def _open(self, now: float) -> Connection:
+        connection = Connection(self, now)
+        self._connections[connection] = None
+        connection.task = asyncio.get_running_loop().create_task(self._connect(connection))
+        return connection
+
+    async def _connect(self, connection: Connection) -> None:
+        loop = asyncio.get_running_loop()
+        host, port = self._address
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await loop.create_connection(
+                    lambda: connection,
+                    host,
+                    port,
+                    ssl=self._tls,
+                    server_hostname=(self._server_name or host) if self._tls else None,
+                    local_addr=(self._source, 0) if self._source else None,
+                )
+        except TimeoutError:
+            connection.fail("i/o timeout while connecting")
+        except ssl.SSLCertVerificationError as error:
+            connection.fail(f"certificate refused: {error.verify_message}")
+        except OSError as error:
+            connection.fail((error.strerror or str(error)).lower())
