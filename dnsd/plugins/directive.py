@@ -16,6 +16,8 @@ from dnsd.wire.name import Name
 
 MAX_RCODE = 23
 """BADCOOKIE, the last rcode that IANA has assigned."""
+MAX_PORT = 65_535
+"""Port 0 lets the kernel pick one."""
 MAX_HEADER_RCODE = 15
 """What the header of a message has room for; above it the rest is in OPT (RFC 6891 section 6.1.3)."""
 
@@ -66,6 +68,20 @@ def fallthrough(option: Option) -> tuple[Name, ...]:
     """
     words.no_options(option)
     return tuple(names.from_text(zone) for zone in words.zones(option.arguments)) or (names.ROOT,)
+
+
+def listen_address(word: Word) -> str:
+    """The `HOST:PORT` that a word is; no host means every address of this machine, an IPv6 address has brackets.
+
+    Raises:
+        CorefileError: it is none.
+    """
+    host, colon, port = word.text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    bare_colon = ":" in host and not bracketed
+    if not colon or bare_colon or not port.isascii() or not port.isdigit() or int(port) > MAX_PORT:
+        raise CorefileError(word.position, f"'{word.text}' is not an address to listen on", "HOST:PORT, such as :8080")
+    return word.text
 
 
 def type_(word: Word) -> int:

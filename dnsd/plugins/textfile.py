@@ -29,29 +29,29 @@ class TextFile:
     def changed(self) -> str | None:
         """Its text if it has changed since the last look, None if not. The first look finds a change.
 
+        Octets that are no UTF-8 come as surrogates.
+
         Raises:
             Unreadable: it cannot be read. Said once, as long as the reason is the same.
         """
-        before, self._state = self._state, "unreadable"
         try:
             with Path(self.path).open("rb") as file:
                 stat = os.fstat(file.fileno())
-                self._state = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
-                if self._state == before:
+                state = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+                if state == self._state:
                     return None
                 octets = file.read(self._limit + 1)
-            if len(octets) > self._limit:
-                raise Unreadable(f"{self.path}: more than {self._limit} octets")
-            text = octets.decode()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror or str(error) if isinstance(error, OSError) else f"not UTF-8: {error.reason}"
-            if isinstance(error, OSError):
-                self._state = reason
-            if self._state == before:
+        except OSError as error:
+            reason = error.strerror or str(error)
+            if reason == self._state:
                 return None
+            self._state = reason
             raise Unreadable(f"{self.path}: {reason}") from error
+        self._state = state
+        if len(octets) > self._limit:
+            raise Unreadable(f"{self.path}: more than {self._limit} octets")
         self.modified = stat.st_mtime
-        return text
+        return octets.decode("utf-8", "surrogateescape")
 
 
 async def follow(file: TextFile, seconds: float, take: Callable[[str], None], log: logging.Logger) -> None:

@@ -124,3 +124,12 @@ def soa(owner: Name, ttl: int, mname: Name, rname: Name, times: tuple[int, int, 
 def name_of(label: DNSLabel) -> Name:
     """The labels of a dnslib name in lower case."""
     return tuple([part.lower() for part in label.label])
+
+
+def strings(*texts: bytes) -> dnslib.RD:
+    """The rdata of a record that is character strings and nothing else, such as TXT and HINFO.
+
+    Raises:
+        ValueError: one of them has more than 255 octets (RFC 1035 section 3.3).
+    """
+    return dnslib.RD(b"".join(bytes((len(text),)) + text for text in texts))

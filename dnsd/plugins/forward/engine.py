@@ -22,7 +22,7 @@ from typing import Protocol, TypeAlias
 
 from dnsd.plugins.forward.failures import NoHealthyUpstream, UpstreamTimeout, UpstreamUnreachable
 from dnsd.plugins.forward.settings import Policy, Stanza
-from dnsd.plugins.forward.upstream import MAX_PATIENCE, Asker, Attempt, Channel, Probe, Upstream
+from dnsd.plugins.forward.upstream import MAX_PATIENCE, Asker, Attempt, Channel, Probe, Upstream, cause
 from dnsd.plugins.forward.wheel import Wheel
 from dnsd.resolve.answer import Failure
 from dnsd.wire import codes
@@ -212,7 +212,7 @@ class Exchange:
             channel.send(attempt)
         except OSError as error:
             if attempt in self.attempts:
-                self._strike(attempt, _cause(error))
+                self._strike(attempt, cause(error))
                 self.engine.failed(upstream, now)
             return False
         self._wait(now)
@@ -232,6 +232,7 @@ class Exchange:
         for attempt in self.attempts:
             if not attempt.late and now >= attempt.sent + timeout:
                 attempt.late = True
+                attempt.channel.overdue(attempt)
                 self.engine.failed(attempt.upstream, now)
         if self.settled:
             self._listen_on(now)
@@ -322,8 +323,3 @@ class Exchange:
             attempt.channel.forget(attempt)
         self.attempts.clear()
         self._settle(self.fallback or kind("; ".join([*self.notes, *silent])))
-
-
-def _cause(error: OSError) -> str:
-    """What went wrong, in words that the reference uses too: `connection refused`."""
-    return (error.strerror or str(error)).lower()

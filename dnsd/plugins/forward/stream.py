@@ -12,8 +12,7 @@ import ssl
 from collections.abc import Callable
 from typing import cast
 
-from dnsd.plugins.forward.udp import _answers
-from dnsd.plugins.forward.upstream import Attempt
+from dnsd.plugins.forward.upstream import Attempt, cause
 
 MAX_CONNECTIONS = 16
 """Connections to one upstream."""
@@ -66,17 +65,17 @@ class Connection(asyncio.Protocol):
             self._message(message)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """What was under way on it is not answered any more."""
+        """What was under way on it has to go another way."""
         self._transport = None
-        self.fail(str(exc) if exc else "connection closed by the upstream")
+        self._channel.lost(self, str(exc) if exc else "connection closed by the upstream")
 
     # -- ours
 
-    def send(self, attempt: Attempt, id_: bytes) -> None:
+    def send(self, attempt: Attempt, id_: bytes, now: float) -> None:
         """Send, or keep until the connection is there."""
         attempt.id, attempt.place = id_, self
         self.pending[id_] = attempt
-        self.used = attempt.sent
+        self.used = now
         tail = attempt.owner.tail
         message = (len(tail) + 2).to_bytes(2, "big") + id_ + tail
         if self._transport is None:
@@ -88,30 +87,22 @@ class Connection(asyncio.Protocol):
         """Nobody waits for this attempt any more; its response, if it comes, is read over."""
         if self.pending.get(attempt.id) is attempt:
             del self.pending[attempt.id]
-
-    def fail(self, error: str) -> None:
-        """Tell all that wait that there will be no response."""
-        self._channel.drop(self)
-        pending = tuple(self.pending.values())
-        self.pending.clear()
-        self.close()
-        for attempt in pending:
-            attempt.owner.failed(attempt, error)
+            self._channel.freed(self)
 
     def close(self) -> None:
         """Close it, or stop connecting."""
-        if self.task is not None and not self.task.done():
+        if self.task is not None:
             self.task.cancel()
         if self._transport is not None:
             self._transport.abort()
 
     def _message(self, message: bytes) -> None:
         attempt = self.pending.get(message[:2])
-        if attempt is None or not _answers(message, attempt.owner.question):
+        if attempt is None or not attempt.asked(message):
             return
         del self.pending[attempt.id]
         self.answers += 1
-        self._channel.answered(self)
+        self._channel.freed(self)
         attempt.owner.answered(attempt, message)
 
 
@@ -150,28 +141,60 @@ class Stream:
         Raises:
             PoolExhausted: there is none.
         """
-        connection = self._choose(attempt.sent)
+        self._send(attempt, attempt.sent)
+
+    def _send(self, attempt: Attempt, now: float) -> None:
+        connection = self._choose(now)
         id_ = secrets.token_bytes(2)
         while id_ in connection.pending:  # at most MAX_PIPELINED of 65,536 are taken
             id_ = secrets.token_bytes(2)
-        connection.send(attempt, id_)
+        connection.send(attempt, id_, now)
 
     def forget(self, attempt: Attempt) -> None:
         """Nobody waits for this attempt any more."""
         if isinstance(attempt.place, Connection):
             attempt.place.forget(attempt)
 
-    def answered(self, connection: Connection) -> None:
-        """A response came: the connection may have become idle."""
-        if not connection.pending and self._max_idle:
+    def overdue(self, attempt: Attempt) -> None:
+        """No response came in time: the upstream may be gone without a word, so send nothing more on the connection."""
+        if isinstance(attempt.place, Connection):
+            self.drop(attempt.place)
+
+    def freed(self, connection: Connection) -> None:
+        """A query is no longer under way: the connection may have become idle, or useless."""
+        if connection.pending:
+            return
+        if connection not in self._connections:
+            connection.close()
+        elif self._max_idle:
             idle = [other for other in self._connections if not other.pending]
             if len(idle) > self._max_idle:
                 self.drop(idle[0])
                 idle[0].close()
 
+    def lost(self, connection: Connection, error: str) -> None:
+        """A connection ended, or was never made.
+
+        An upstream may close a connection that served some time just as a query is sent on it; then the query goes out
+        again, on another connection.
+        """
+        self.drop(connection)
+        pending = tuple(connection.pending.values())
+        connection.pending.clear()
+        for attempt in pending:
+            if not connection.answers or not self._sent_again(attempt):
+                attempt.owner.failed(attempt, error)
+
     def drop(self, connection: Connection) -> None:
-        """Use this connection no more."""
+        """Send no more on this connection."""
         self._connections.pop(connection, None)
+
+    def _sent_again(self, attempt: Attempt) -> bool:
+        try:
+            self._send(attempt, self._clock())
+        except PoolExhausted:
+            return False
+        return True
 
     def sweep(self, now: float) -> bool:
         """Close what was idle for too long; whether anything is left."""
@@ -226,8 +249,8 @@ class Stream:
                     local_addr=(self._source, 0) if self._source else None,
                 )
         except TimeoutError:
-            connection.fail("i/o timeout while connecting")
-        except ssl.SSLCertVerificationError as error:
-            connection.fail(f"certificate refused: {error.verify_message}")
+            self.lost(connection, "i/o timeout while connecting")
         except OSError as error:
-            connection.fail((error.strerror or str(error)).lower())
+            self.lost(connection, cause(error))
+        finally:
+            connection.task = None

@@ -20,8 +20,7 @@ import socket
 import struct
 from collections.abc import Iterator
 
-from dnsd.plugins.forward.upstream import Attempt
-from dnsd.wire.query import HEADER
+from dnsd.plugins.forward.upstream import Attempt, cause
 
 POOL = 64
 """Sockets to one upstream: six more bits to guess. A power of two."""
@@ -100,7 +99,7 @@ class UdpSocket:
             self.fail(error)
             return
         attempt = self.pending.get(data[:2])
-        if attempt is None or not _answers(data, attempt.owner.question):
+        if attempt is None or not attempt.asked(data):
             self._stray()
             return
         self._strays = 0
@@ -130,7 +129,7 @@ class UdpSocket:
         else:
             self.close()
         for attempt in pending:
-            attempt.owner.failed(attempt, (error.strerror or str(error)).lower())
+            attempt.owner.failed(attempt, cause(error))
 
     def close(self) -> None:
         """Close it, once."""
@@ -201,6 +200,9 @@ class Udp:
         if isinstance(attempt.place, UdpSocket):
             attempt.place.forget(attempt)
 
+    def overdue(self, attempt: Attempt) -> None:
+        """A datagram that was lost says nothing about the socket."""
+
     def drop(self, sock: UdpSocket) -> None:
         """Use this socket no more."""
         if sock in self._slots:
@@ -235,11 +237,6 @@ class Udp:
             self._draws = _DRAW.iter_unpack(secrets.token_bytes(_DRAWN_AT_ONCE * _DRAW.size))
             drawn = next(self._draws)
         return drawn
-
-
-def _answers(data: bytes, question: bytes) -> bool:
-    """Whether this is a response to exactly this question (RFC 5452 section 9.1); its id was looked at."""
-    return len(data) > HEADER and data[2] >= 0x80 and data[4:6] == b"\0\1" and data.startswith(question, HEADER)
 
 
 def _socket_address(host: str, port: int) -> tuple[str, int] | tuple[str, int, int, int]:

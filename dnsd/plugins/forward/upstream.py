@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import ssl
 from collections.abc import Callable
 from typing import Protocol
 
@@ -11,6 +13,7 @@ from dnsd.resolve.histogram import Histogram
 from dnsd.wire import codes
 from dnsd.wire.codes import Class, Type
 from dnsd.wire.name import to_wire
+from dnsd.wire.query import HEADER
 
 MIN_PATIENCE = 0.05
 """Seconds that an upstream always has before another one is asked too: a resolver that has to ask around takes this."""
@@ -63,6 +66,9 @@ class Channel(Protocol):
     def forget(self, attempt: Attempt) -> None:
         """Nobody waits for this attempt any more."""
 
+    def overdue(self, attempt: Attempt) -> None:
+        """No response came in time, though one would still be taken."""
+
 
 class Attempt:
     """One query sent to one upstream over one channel."""
@@ -85,6 +91,24 @@ class Attempt:
 
     def __str__(self) -> str:
         return f"{self.upstream.name} attempt {self.number} {self.channel.protocol}"
+
+    def asked(self, data: bytes) -> bool:
+        """Whether this is a response to exactly the question that was sent (RFC 5452 section 9.1)."""
+        return (
+            len(data) > HEADER
+            and data[2] >= 0x80
+            and data[4:6] == b"\0\1"
+            and data.startswith(self.owner.question, HEADER)
+        )
+
+
+def cause(error: OSError) -> str:
+    """What went wrong, in the words that the reference has too: `connection refused`."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate refused: {error.verify_message}"
+    if isinstance(error, ssl.SSLError) or not error.errno:
+        return str(error)
+    return os.strerror(error.errno).lower()
 
 
 class Upstream:
@@ -160,7 +184,7 @@ class Probe:
         try:
             self._channel.send(attempt)
         except OSError as error:
-            self.failed(attempt, str(error))
+            self.failed(attempt, cause(error))
 
     def end(self) -> None:
         """Probe no more."""
