@@ -140,7 +140,7 @@ class Bench:
     def api(self) -> api.Api:
         """An API server that holds the cluster, started on first use."""
         if self._api is None:
-            self._api = self._stack.enter_context(api.serve(manifests.objects(self.cluster), self.directory))
+            self._api = self._stack.enter_context(api.serve(self.cluster, self.directory))
         return self._api
 
     def questions(self, name: str, asked: Iterable[Question]) -> Path:

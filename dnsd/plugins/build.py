@@ -55,7 +55,7 @@ ORDER = (
 
 ENTRY_POINTS = "dnsd.plugins"
 """The group of entry points under which installed packages name further plugins: `directive = "package.module"`."""
-THIRD_PARTY_BEFORE = "kubernetes"
+THIRD_PARTY_BEFORE = "hosts"
 """Where plugins of others stand: behind what every answer goes through, before what answers."""
 
 

@@ -52,11 +52,8 @@ def setup(directives: Sequence[Directive], context: Context) -> Chaos:  # noqa: 
     """The plugin, from its directive: a version and authors, both optional."""
     directive = once(directives)
     words.no_options(directive)
-    version, authors = f"dnsd-{__version__}".encode(), AUTHORS
-    if directive.arguments:
-        version, *others = map(_text, directive.arguments)
-        authors = tuple(others) or AUTHORS
-    return Chaos(version, authors, socket.gethostname().encode()[:MAX_STRING])
+    version, *authors = map(_text, directive.arguments) if directive.arguments else [f"dnsd-{__version__}".encode()]
+    return Chaos(version, authors or AUTHORS, socket.gethostname().encode()[:MAX_STRING])
 
 
 def _text(word: Word) -> bytes:

@@ -27,17 +27,13 @@ class Whoami(Plugin):
         """Who asks."""
         client, class_ = query.client, query.question.class_
         packed = ipaddress.ip_address(client.address.partition("%")[0]).packed
-        type_, rdata = (Type.A, dnslib.A(tuple(packed))) if len(packed) == 4 else (Type.AAAA, _aaaa(packed))
-        records = [RR(DNSLabel(query.name), type_, class_, 0, rdata)]
+        type_, kind = (Type.A, dnslib.A) if len(packed) == 4 else (Type.AAAA, dnslib.AAAA)
+        records = [RR(DNSLabel(query.name), type_, class_, 0, kind(tuple(packed)))]
         service = (f"_{client.protocol}".encode(), *query.name)
         if wire_length(service) <= MAX_NAME:
             port = dnslib.SRV(0, 0, client.port, DNSLabel(()))
             records.append(RR(DNSLabel(service), Type.SRV, class_, 0, port))
         return Answer(flags=codes.AA, additional=records, validity=ONCE, reason=Reason("whoami answers every name"))
-
-
-def _aaaa(packed: bytes) -> dnslib.RD:
-    return dnslib.AAAA(tuple(packed))
 
 
 def setup(directives: Sequence[Directive], context: Context) -> Whoami:  # noqa: ARG001  the plugin contract

@@ -193,6 +193,21 @@ def test_a_streaming_list_that_breaks_off_removes_nothing_and_is_begun_again(tmp
         asyncio.run(run(server, to))
 
 
+def test_a_streaming_list_that_ends_before_its_end_is_begun_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run(server: ApiServer, to: SourceSettings) -> None:
+        async with following(to, times=Times(chosen=lambda *_: 0.0)) as followed:
+            await until(lambda: "the streaming list broke off" in caplog.text)
+            assert not followed.index.synced
+            followed.times.chosen = latest
+            await in_step(followed, server)
+
+    with one("supported", tmp_path) as (server, to):
+        server.put(*SHOP)
+        asyncio.run(run(server, to))
+
+
 # -- pages
 
 
@@ -203,27 +218,28 @@ def pages(server: ApiServer) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("octets", "count", "limits"),
+    ("octets", "limits"),
     [
-        (10, 500, ["500"]),
-        (10, 1_001, ["500", "500c", "500c"]),
-        (100_000, 60, ["500", "125", "31", "31c"]),
-        (5_000_000, 2, ["500", "125", "31", "7", "1", "1c"]),
+        ([10] * 500, ["500"]),
+        ([10] * 1_001, ["500", "500c", "500c"]),
+        ([100_000] * 60, ["500", "125", "31", "31c"]),
+        ([5_000_000] * 2, ["500", "125", "31", "7", "1", "1c"]),
+        ([100_000] * 60 + [10] * 300, ["500", "125", "31", "31c", "31c", "62c", "124c", "248c"]),
     ],
+    ids=["one page", "three pages", "large", "one object a page", "large, then small"],
 )
 def test_a_page_that_is_too_large_is_asked_for_again_with_fewer_objects(
-    octets: int, count: int, limits: list[str], tmp_path: Path
+    octets: list[int], limits: list[str], tmp_path: Path
 ) -> None:
-    async def run(server: ApiServer, to: SourceSettings) -> None:
+    async def run(to: SourceSettings) -> None:
         async with following(to, kinds=(Service,)) as followed:
             await until(lambda: followed.index.synced)
-            assert len(followed.names(Service)) == count
+            assert len(followed.names(Service)) == len(octets)
 
     with one("refused", tmp_path) as (server, to):
-        server.put(
-            *(service("shop", f"web-{number}", "10.96.0.1", labels={"note": "x" * octets}) for number in range(count))
-        )
-        asyncio.run(run(server, to))
+        for number, size in enumerate(octets):
+            server.put(service("shop", f"web-{number}", "10.96.0.1", labels={"note": "x" * size}))
+        asyncio.run(run(to))
         assert pages(server) == limits
 
 

@@ -1,5 +1,6 @@
-"""Records from the text of a zone file: owners, TTLs, classes, types and directives (RFC 1035 section 5, RFC 2308
-section 4). Reads further files only through the function that it is given.
+"""Records from the text of a zone file: owner names, TTLs, classes, types and directives (RFC 1035 section 5).
+
+Reads further files only through the function that it is given, and knows no rule of what a zone may hold.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import dnslib
 from dnslib import RR, DNSLabel
 
 from dnsd.plugins.file import rdata
@@ -149,7 +151,7 @@ class _Reader:
         data = rdata.parse(type_, Cursor(tokens[at + 1 :], state.origin))
         if ttl is None:
             ttl = state.default if state.default is not None else state.last
-        if ttl is None and type_ == Type.SOA:
+        if ttl is None and isinstance(data, dnslib.SOA):
             ttl = data.times[4]
         if ttl is None:
             raise BadField("no TTL: neither here, nor by $TTL, nor at a record before")

@@ -34,6 +34,8 @@ class Connection(asyncio.Protocol):
         self.opened = now
         self.used = now
         self.answers = 0
+        self.retired = False
+        """Whether nothing more is to be sent on it."""
         self._channel = channel
         self._buffer = bytearray()
         self._unsent: list[bytes] = []
@@ -158,19 +160,17 @@ class Stream:
     def overdue(self, attempt: Attempt) -> None:
         """No response came in time: the upstream may be gone without a word, so send nothing more on the connection."""
         if isinstance(attempt.place, Connection):
-            self.drop(attempt.place)
+            attempt.place.retired = True
 
     def freed(self, connection: Connection) -> None:
         """A query is no longer under way: the connection may have become idle, or useless."""
         if connection.pending:
             return
-        if connection not in self._connections:
-            connection.close()
-        elif self._max_idle:
-            idle = [other for other in self._connections if not other.pending]
-            if len(idle) > self._max_idle:
-                self.drop(idle[0])
-                idle[0].close()
+        idle = [other for other in self._connections if not other.pending]
+        if connection.retired:
+            self._close(connection)
+        elif self._max_idle and len(idle) > self._max_idle:
+            self._close(idle[0])
 
     def lost(self, connection: Connection, error: str) -> None:
         """A connection ended, or was never made.
@@ -178,16 +178,12 @@ class Stream:
         An upstream may close a connection that served some time just as a query is sent on it; then the query goes out
         again, on another connection.
         """
-        self.drop(connection)
+        self._connections.pop(connection, None)
         pending = tuple(connection.pending.values())
         connection.pending.clear()
         for attempt in pending:
             if not connection.answers or not self._sent_again(attempt):
                 attempt.owner.failed(attempt, error)
-
-    def drop(self, connection: Connection) -> None:
-        """Send no more on this connection."""
-        self._connections.pop(connection, None)
 
     def _sent_again(self, attempt: Attempt) -> bool:
         try:
@@ -200,30 +196,34 @@ class Stream:
         """Close what was idle for too long; whether anything is left."""
         for connection in tuple(self._connections):
             if not connection.pending and (now >= connection.used + self._expire or self._old(connection, now)):
-                self.drop(connection)
-                connection.close()
+                self._close(connection)
         return bool(self._connections)
 
     def close(self) -> None:
         """Close every connection."""
         for connection in tuple(self._connections):
-            self.drop(connection)
-            connection.close()
+            self._close(connection)
+
+    def _close(self, connection: Connection) -> None:
+        self._connections.pop(connection, None)
+        connection.close()
 
     def _old(self, connection: Connection, now: float) -> bool:
         return bool(self._max_age) and now >= connection.opened + self._max_age
 
     def _choose(self, now: float) -> Connection:
-        usable = [connection for connection in self._connections if not self._old(connection, now)]
+        usable = [
+            connection
+            for connection in self._connections
+            if not connection.retired and not self._old(connection, now)
+        ]
         idle = next((connection for connection in usable if not connection.pending), None)
         if idle is None and len(self._connections) < MAX_CONNECTIONS:
             self.misses += 1
             return self._open(now)
-        if not usable:
-            raise PoolExhausted("all connections are too old and busy")
-        chosen = idle or min(usable, key=lambda connection: len(connection.pending))
-        if len(chosen.pending) >= MAX_PIPELINED:
-            raise PoolExhausted(f"{MAX_CONNECTIONS} connections with {MAX_PIPELINED} queries each are under way")
+        chosen = idle or min(usable, key=lambda connection: len(connection.pending), default=None)
+        if chosen is None or len(chosen.pending) >= MAX_PIPELINED:
+            raise PoolExhausted(f"{MAX_CONNECTIONS} connections are as busy as they may be")
         self.hits += 1
         del self._connections[chosen]
         self._connections[chosen] = None

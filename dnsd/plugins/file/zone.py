@@ -1,0 +1,120 @@
+"""A zone at rest: its names and RRsets, and what makes a set of records a zone. Pure; answers no question."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from dnslib import RR
+
+from dnsd.plugins.file.reader import Record
+from dnsd.plugins.file.tokens import ZoneError
+from dnsd.wire import name as names
+from dnsd.wire.codes import Type
+from dnsd.wire.name import Name
+
+RRSIG, NSEC = 46, 47
+MAX_WARNINGS = 10
+"""Told about one file at a time; a file made for another zone would have as many as records."""
+
+Node: TypeAlias = Mapping[int, tuple[RR, ...]]
+"""The RRsets of a name, by type; none at a name that only has others below it (RFC 4592 section 2.2.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """The names of a zone, in lower case, with all that lie between them and the apex."""
+
+    origin: Name
+    soa: RR
+    nodes: Mapping[Name, Node]
+    denials: tuple[Name, ...] = ()
+    """Labels, last first, of the names that have NSEC records, in canonical order (RFC 4034 section 6.1)."""
+
+    @property
+    def serial(self) -> int:
+        """Of the SOA record."""
+        return serial_of(self.soa)
+
+    @property
+    def apex(self) -> Node:
+        """The RRsets of the origin."""
+        return self.nodes[self.origin]
+
+    def records(self) -> Iterator[RR]:
+        """Every record but the SOA, the name servers first."""
+        yield from self.apex.get(Type.NS, ())
+        for name, node in self.nodes.items():
+            for type_, records in node.items():
+                if name != self.origin or type_ not in (Type.SOA, Type.NS):
+                    yield from records
+
+    def denial(self, name: Name) -> Name | None:
+        """The name whose NSEC record covers `name`, or is its own; None where the zone is not signed."""
+        if not self.denials:
+            return None
+        at = bisect.bisect_right(self.denials, name[::-1])
+        return self.denials[at - 1][::-1]
+
+
+def serial_of(soa: RR) -> int:
+    """The serial of a SOA record."""
+    serial: int = soa.rdata.times[0]
+    return serial
+
+
+@dataclass(slots=True)
+class Builder:
+    """A zone in the making, record by record."""
+
+    origin: Name
+    file: str
+    warnings: list[str] = field(default_factory=list)
+    """What is wrong and can be lived with; the first MAX_WARNINGS."""
+    _nodes: dict[Name, dict[int, tuple[RR, ...]]] = field(default_factory=dict)
+
+    def add(self, record: Record) -> None:
+        """Take a record in.
+
+        Raises:
+            ZoneError: it is a second SOA record, or one at another name than the origin.
+        """
+        name, rr = names.lower(record.owner), record.rr
+        if rr.rtype == Type.SOA and (name != self.origin or Type.SOA in self._nodes.get(name, ())):
+            here = names.to_text(self.origin)
+            raise ZoneError(record.file, record.line, f"a SOA record that is not the one of {here}")
+        if not names.is_under(name, self.origin):
+            self._warn(record, f"{names.to_text(name)} is not in {names.to_text(self.origin)}; left out")
+            return
+        node = self._nodes.setdefault(name, {})
+        present = node.get(rr.rtype, ())
+        if Type.CNAME in node and rr.rtype == Type.CNAME and rr.rdata != present[0].rdata:
+            self._warn(record, f"{names.to_text(name)} has another CNAME record; left out")
+        elif all(rr.rdata != other.rdata for other in present):
+            node[rr.rtype] = (*present, rr)
+
+    def finish(self) -> Zone:
+        """The zone.
+
+        Raises:
+            ZoneError: it has no SOA record.
+        """
+        soa = self._nodes.get(self.origin, {}).get(Type.SOA)
+        if soa is None:
+            raise ZoneError(self.file, 0, f"no SOA record for {names.to_text(self.origin)}")
+        for name, node in tuple(self._nodes.items()):
+            if Type.CNAME in node and not node.keys() <= {Type.CNAME, RRSIG, NSEC}:
+                self._warn(None, f"{names.to_text(name)} has a CNAME record; its other records are left out")
+                for type_ in node.keys() - {Type.CNAME, RRSIG, NSEC}:
+                    del node[type_]
+            for i in range(1, len(name) - len(self.origin)):
+                self._nodes.setdefault(name[i:], {})
+        denials = sorted(name[::-1] for name, node in self._nodes.items() if NSEC in node)
+        return Zone(self.origin, soa[0], self._nodes, tuple(denials))
+
+    def _warn(self, record: Record | None, text: str) -> None:
+        if len(self.warnings) < MAX_WARNINGS:
+            place = f"{record.file}:{record.line}" if record else self.file
+            self.warnings.append(f"{place}: {text}")
