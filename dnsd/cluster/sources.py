@@ -6,6 +6,7 @@ import time
 
 from dnsd.cluster import objects
 from dnsd.cluster.index import Index
+from dnsd.cluster.objects import Kind
 from dnsd.cluster.store import Source, SourceSettings
 
 
@@ -14,10 +15,13 @@ def make_source(settings: SourceSettings, index: Index) -> Source:
     if settings.manifests:
         from dnsd.cluster.manifests import FileSource
 
-        labels = dict.fromkeys((objects.Service, objects.EndpointSlice, objects.Pod), settings.labels)
-        return FileSource(
-            settings.manifests, index, time.time, {**labels, objects.Namespace: settings.namespace_labels}
-        )
+        labels: dict[Kind, str] = {
+            objects.Namespace: settings.namespace_labels,
+            objects.Service: settings.labels,
+            objects.EndpointSlice: settings.labels,
+            objects.Pod: settings.labels,
+        }
+        return FileSource(settings.manifests, index, time.time, labels)
     from dnsd.cluster.api import ApiSource
 
     return ApiSource(index, settings)

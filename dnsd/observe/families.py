@@ -13,7 +13,7 @@ from typing import TypeAlias
 import msgspec
 from prometheus_client.metrics_core import Metric
 
-from dnsd.serve.tally import Histogram
+from dnsd.resolve.histogram import Histogram
 
 CONTENT_TYPE = "text/plain; version=0.0.4"
 """Of what `expose` returns."""
@@ -43,12 +43,10 @@ class Family(msgspec.Struct, array_like=True):
     def observe(self, histogram: Histogram, **labels: str) -> None:
         """One series of a histogram."""
         named = tuple(sorted(labels.items()))
-        bucket, count = f"{self.name}_bucket", 0
-        for bound, seen in zip((*histogram.bounds, math.inf), histogram.buckets, strict=True):
-            count += seen
-            self.samples.append((bucket, (*named, ("le", number(bound))), count))
+        bucket = f"{self.name}_bucket"
+        self.samples += [(bucket, (*named, ("le", bound)), count) for bound, count in histogram.cumulative()]
         self.samples.append((f"{self.name}_sum", named, histogram.sum))
-        self.samples.append((f"{self.name}_count", named, count))
+        self.samples.append((f"{self.name}_count", named, sum(histogram.buckets)))
 
 
 Snapshot: TypeAlias = list[Family]

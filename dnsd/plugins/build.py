@@ -119,6 +119,7 @@ def build(block: ServerBlock, host: Host, resolve: Next) -> Built:
         resolve=resolve,
         interfaces=host.interfaces,
         changed=host.clusters.changed,
+        ports={names.from_text(key.zone): port_of("dns", key.port, host) for key in block.keys if key.scheme == "dns"},
     )
     known = plugin_names()
     by_name: dict[str, list[Directive]] = {}

@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from dnslib import RR
 
 from dnsd.cluster import schema
+from dnsd.cluster.contents import zone_records
 from dnsd.cluster.index import Reader
 from dnsd.cluster.schema import Finding, Outcome
 from dnsd.cluster.store import Cluster, Clusters
 from dnsd.corefile.syntax import Directive
 from dnsd.plugins.kubernetes_settings import Stanza, read
+from dnsd.plugins.transfer import Contents, Transferable
 from dnsd.resolve.answer import ONCE, Answer, Failure, Reason, Validity
 from dnsd.resolve.plugin import Context, Next, Plugin
 from dnsd.resolve.query import Query
@@ -28,6 +30,12 @@ MAX_CHAIN = 10
 """CNAMEs that are followed for one query; spec.md section 2.5."""
 
 
+class NotSynced(Failure):
+    """Asked for the whole of a zone before the first lists have arrived."""
+
+    error = Ede.NOT_READY
+
+
 @dataclass(frozen=True, slots=True)
 class _Part:
     """What one name of a CNAME chain gives."""
@@ -37,7 +45,7 @@ class _Part:
     validity: Validity
 
 
-class Kubernetes(Plugin):
+class Kubernetes(Plugin, Transferable):
     """Answers names of the cluster, and passes the rest on."""
 
     name = "kubernetes"
@@ -78,6 +86,16 @@ class Kubernetes(Plugin):
         if finding.target is not None:
             return await self._follow(query, part)
         return self._to_answer(part)
+
+    def contents(self, zone: Name) -> Contents | None:
+        """A cluster zone as a whole; reverse zones cannot be listed."""
+        if zone not in self.settings.zones or schema.is_reverse(zone):
+            return None
+        index = self.cluster.index
+        if not index.synced:
+            raise NotSynced("the cluster has not been read yet")
+        soa = schema.soa(self.settings, zone, index.serial)
+        return Contents(soa, soa.rdata.times[0], zone_records(index, self.settings, zone))
 
     def _look_up(self, query: Query, zone: Name) -> _Part:
         reader = Reader(self.cluster.index)

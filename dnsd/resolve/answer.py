@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from dnslib import RR
@@ -71,12 +71,16 @@ class Answer:
     """Whether address records are to be given in another order each time."""
     options: tuple[tuple[int, bytes], ...] = field(default=())
     """EDNS options for clients that sent OPT."""
+    forwarded: bool = False
+    """Whether an upstream gave it, so that its TTLs say how long it may be kept."""
     cached: str = ""
     """Where `cache` holds this answer, `success` or `denial`: that is what a repetition of it is a hit of."""
     written: bool = True
     """False where no plugin answered and the server itself had to (a rcode for the metrics and nothing else)."""
     silent: bool = False
     """No reply at all (acl's `drop`)."""
+    more: Iterable[Answer] = ()
+    """Further messages of the reply, made as a client at a stream reads them (zone transfers, RFC 5936 section 2.2)."""
 
     @property
     def authoritative(self) -> bool:

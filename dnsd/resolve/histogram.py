@@ -19,10 +19,10 @@ class Histogram:
         self.buckets = [0] * (len(bounds) + 1)
         self.sum = 0.0
 
-    def add(self, value: float) -> None:
-        """Observe `value`."""
-        self.buckets[bisect_left(self.bounds, value)] += 1
-        self.sum += value
+    def add(self, value: float, times: int = 1) -> None:
+        """Observe `value`, `times` over."""
+        self.buckets[bisect_left(self.bounds, value)] += times
+        self.sum += value * times
 
     def cumulative(self) -> Iterator[tuple[str, float]]:
         """Upper bound and count of what is at or below it, as prometheus-client wants buckets."""

@@ -100,6 +100,8 @@ class Context:
     server: ServerOptions = field(default_factory=ServerOptions)
     listen: list[str] = field(default_factory=list)
     """Addresses that `bind` names; empty for all."""
+    ports: Mapping[Name, int] = field(default_factory=dict)
+    """On which port each zone is served over plain DNS."""
     plugins: dict[str, Plugin] = field(default_factory=dict)
     """Plugins of this block built so far, by directive."""
     on_ready: list[Callable[[], None]] = field(default_factory=list)

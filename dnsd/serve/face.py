@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from dnslib import RR
 
@@ -54,10 +55,14 @@ class Face:
         self.memo.clear()
 
     async def answer(self, data: bytes, client: Client) -> bytes | None:
-        """The reply to a query that the memo does not have, or None for silence."""
+        """The reply to a query that the memo does not have, or None for silence; of several messages the first."""
+        return next(await self.messages(data, client), None)
+
+    async def messages(self, data: bytes, client: Client) -> Iterator[bytes]:
+        """The messages of a reply, each made when it is taken: none for silence, many for a zone transfer."""
         message = accept(data)
         if not isinstance(message, Message):
-            return message
+            return iter(() if message is None else (message,))
         started = self.clock()
         changes = self._changes
         query = from_message(message, client)
@@ -65,7 +70,7 @@ class Face:
         labels = self._labels(message, answer)
         if answer.silent:
             self.tally.add(labels, len(data), 0, self.clock() - started)
-            return None
+            return iter(())
         tcp = self.protocol != "udp"
         sections = answer.sections()
         replies = tuple(write(message, order, tcp=tcp) for order in _orders(answer, sections))
@@ -75,7 +80,8 @@ class Face:
             hit = labels._replace(cached=answer.cached) if answer.cached else labels
             hit = self._known_labels.setdefault(hit, hit)
             self.memo.put(data, HEADER + len(message.question.wire), replies, answer.validity, hit, size)
-        return replies[0].to_wire(message.id, message.question.wire)
+        further = (write(message, part.sections(), tcp=tcp) for part in answer.more)
+        return (reply.to_wire(message.id, message.question.wire) for reply in chain(replies[:1], further))
 
     def _labels(self, message: Message, answer: Answer) -> Labels:
         question, edns = message.question, message.edns

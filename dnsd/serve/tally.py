@@ -5,21 +5,20 @@ Plain values; `observe` gives them names and turns them into text.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from dnsd.resolve.histogram import Histogram
+
 SIZE_BOUNDS = (0, 100, 200, 300, 400, 511, 1023, 2047, 4095, 8291, 16000, 32000, 48000, 64000)
 """Octets; CoreDNS's buckets (spec.md section 7.1)."""
-DURATION_BOUNDS = tuple(0.00025 * 2**k for k in range(16))
-"""Seconds; CoreDNS's buckets."""
 
 
 class Labels(NamedTuple):
     """What tells one series of queries from another, on one face of a listener."""
 
     zone: str
-    """The server block's; `dropped` where none took the query."""
+    """The server block's; `dropped` where none took the query, empty where the block counts none."""
     type: int
     rcode: int
     plugin: str
@@ -29,30 +28,13 @@ class Labels(NamedTuple):
 
 
 @dataclass(slots=True)
-class Histogram:
-    """Counts per bucket, the last one for what is above all bounds, and the sum of what was observed."""
-
-    bounds: tuple[float, ...]
-    buckets: list[int] = field(init=False)
-    sum: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.buckets = [0] * (len(self.bounds) + 1)
-
-    def add(self, value: float, times: int = 1) -> None:
-        """Observe `value`, `times` over."""
-        self.buckets[bisect_left(self.bounds, value)] += times
-        self.sum += value * times
-
-
-@dataclass(slots=True)
 class Series:
     """The numbers of one set of labels."""
 
     count: int = 0
     request_octets: Histogram = field(default_factory=lambda: Histogram(SIZE_BOUNDS))
     response_octets: Histogram = field(default_factory=lambda: Histogram(SIZE_BOUNDS))
-    seconds: Histogram = field(default_factory=lambda: Histogram(DURATION_BOUNDS))
+    seconds: Histogram = field(default_factory=Histogram)
 
 
 class Tally:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import struct
 from typing import cast
 
 from dnsd.resolve.query import Client
 from dnsd.serve.face import Face
 from dnsd.wire.query import HEADER
+
+log = logging.getLogger("dnsd")
 
 FIRST_SECONDS = 3.0
 """Until the first octets of a connection (spec.md section 1.6)."""
@@ -37,6 +40,7 @@ class Tcp(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
         self._paused = False
+        self._writable = asyncio.Event()
         self._closing = False
         self._client: Client
 
@@ -61,6 +65,7 @@ class Tcp(asyncio.Protocol):
         """The connection is gone; what is being answered goes on for whoever else waits for it."""
         self._connections.discard(self)
         self._closing = True
+        self._writable.set()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -75,12 +80,14 @@ class Tcp(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client does not read: stop answering until it does."""
         self._paused = True
+        self._writable.clear()
         self._transport.pause_reading()
         self._wait(WRITE_SECONDS)
 
     def resume_writing(self) -> None:
         """The client reads again."""
         self._paused = False
+        self._writable.set()
         self._wait(IDLE_SECONDS)
         self._resume()
 
@@ -123,17 +130,30 @@ class Tcp(asyncio.Protocol):
             self._transport.write(b"".join(replies))
 
     async def _answer_slowly(self, query: bytes) -> None:
-        reply = await self._face.answer(query, self._client)
+        try:
+            for i, reply in enumerate(await self._face.messages(query, self._client)):
+                if i:
+                    await self._turn()
+                if self._transport.is_closing():
+                    break
+                self._transport.write(struct.pack("!H", len(reply)) + reply)
+        except Exception:  # half a reply is worth nothing, and must not keep the connection
+            log.exception("a reply to %s broke off", self._client.address)
+            self._transport.abort()
         self._task = None
         if self._transport.is_closing():
             return
-        if reply is not None:
-            self._transport.write(struct.pack("!H", len(reply)) + reply)
         if self._closing:
             self._transport.close()
             return
         self._deadline = self._loop.time() + IDLE_SECONDS
         self._resume()
+
+    async def _turn(self) -> None:
+        """Between two messages of one reply: let others have their turn, and the client read what it was sent."""
+        await asyncio.sleep(0)
+        if self._paused:
+            await self._writable.wait()
 
     def _resume(self) -> None:
         if self._task is None and not self._paused and not self._transport.is_closing():
@@ -149,7 +169,7 @@ class Tcp(asyncio.Protocol):
         self._timer = self._loop.call_at(self._deadline, self._check)
 
     def _check(self) -> None:
-        if self._task is not None:
+        if self._task is not None and not self._paused:
             self._deadline = max(self._deadline, self._loop.time() + IDLE_SECONDS)
         if self._loop.time() < self._deadline:
             self._timer = self._loop.call_at(self._deadline, self._check)

@@ -66,6 +66,8 @@ class Message:
     edns: Edns | None
     size: int
     """Octets of the message as it was received."""
+    serial: int | None = None
+    """Of a SOA record that came along: what the client of an IXFR has (RFC 1995 section 3)."""
 
 
 def accept(data: bytes) -> Message | bytes | None:
@@ -90,10 +92,10 @@ def accept(data: bytes) -> Message | bytes | None:
     except Malformed:
         return _error(id_, flags, Rcode.FORMERR)
     try:
-        edns = _edns(data, at, answers + authorities + additionals)
+        edns, serial = _records(data, at, answers + authorities + additionals)
     except Malformed:
         return _error(id_, flags, Rcode.FORMERR, question.wire)
-    return Message(id_, flags, question, edns, len(data))
+    return Message(id_, flags, question, edns, len(data), serial)
 
 
 def _error(id_: int, flags: int, rcode: Rcode, question: bytes = b"") -> bytes:
@@ -131,9 +133,9 @@ def _question(data: bytes) -> tuple[Question, int]:
     return Question(name, type_, class_, asked, wire), at + 4
 
 
-def _edns(data: bytes, at: int, records: int) -> Edns | None:
-    """The first OPT among the records after the question; the others are only walked over."""
-    edns = None
+def _records(data: bytes, at: int, records: int) -> tuple[Edns | None, int | None]:
+    """The first OPT and a SOA's serial among the records after the question; the others are only walked over."""
+    edns = serial = None
     for _ in range(records):
         if at >= len(data):
             break  # fewer records than were announced, cut at a border: read on as if they were not announced
@@ -147,8 +149,19 @@ def _edns(data: bytes, at: int, records: int) -> Edns | None:
         if type_ == Type.OPT and edns is None:
             options = _options(data[at : at + length])
             edns = Edns(class_, ttl >> 16 & 0xFF, bool(ttl & codes.DO), options)
+        elif type_ == Type.SOA:
+            serial = _serial(data, at, at + length)
         at += length
-    return edns
+    return edns, serial
+
+
+def _serial(data: bytes, at: int, end: int) -> int:
+    """The serial in the rdata of a SOA, behind two names."""
+    at = _skip_name(data, _skip_name(data, at))
+    if at + 20 != end:
+        raise Malformed("SOA of another length than its names say")
+    (serial,) = struct.unpack_from("!I", data, at)
+    return int(serial)
 
 
 def _skip_name(data: bytes, at: int) -> int:

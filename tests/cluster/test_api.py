@@ -335,6 +335,19 @@ def test_410_lists_again_and_removes_what_was_deleted_meanwhile(
     asyncio.run(run())
 
 
+def test_410_in_the_first_watch_lists_again(server: ApiServer, to: SourceSettings) -> None:
+    async def run() -> None:
+        async with following(to, kinds=(Service,)) as followed:
+            await in_step(followed, server, (Service,))
+            await watched(server, "services")
+            server.say("services", event("ERROR", gone()))
+            counted = followed.source.watches["Service"]
+            await until(lambda: counted.lists == 2)
+            assert counted.reconnects == 0
+
+    asyncio.run(run())
+
+
 def test_a_watch_that_cannot_be_resumed_is_listed_again_at_once(server: ApiServer, to: SourceSettings) -> None:
     async def run() -> None:
         async with following(to, kinds=(Service,)) as followed:

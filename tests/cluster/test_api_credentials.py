@@ -118,6 +118,22 @@ def test_a_rotated_token_is_read_again(seconds: float, kind: str, server: ApiSer
     assert [asked.code for asked in server.requests] == ([200, 401, 200] if seconds == 0 else [200, 200])
 
 
+@pytest.mark.parametrize("kind", ROTATING)
+def test_a_token_is_read_again_once_a_minute(kind: str, server: ApiServer, tmp_path: Path) -> None:
+    way, elapsed, sent = Way(server, tmp_path, kind), 0.0, []
+
+    async def run() -> None:
+        nonlocal elapsed
+        way.token_file.write_text("written at 0")
+        held = await credentials.load(way.settings, way.account, lambda: elapsed)
+        for elapsed in (59.0, 60.0, 119.0, 120.0):
+            way.token_file.write_text(f"written at {elapsed:.0f}")
+            sent.append((await held.authorization()).partition(" ")[2])
+
+    asyncio.run(run())
+    assert sent == ["written at 0", "written at 60", "written at 60", "written at 120"]
+
+
 def test_a_token_file_that_is_gone_leaves_the_token_in_use(
     server: ApiServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -252,7 +268,7 @@ def test_client_files_that_cannot_be_used_are_named_in_one_line(tmp_path: Path) 
 
 def assert_refused(settings: SourceSettings, account: ServiceAccount, says: str) -> None:
     with pytest.raises(CredentialsError) as caught:
-        asyncio.run(ApiSource(Index(), settings, account=account).check())
+        asyncio.run(ApiSource(Index(), settings, account=account).prepare())
     assert str(caught.value).startswith(says)
     assert "\n" not in str(caught.value)
 

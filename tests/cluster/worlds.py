@@ -20,11 +20,11 @@ Identity: TypeAlias = tuple[str, str, str]
 """Kind, namespace, name."""
 World: TypeAlias = dict[Identity, Json]
 
-NAMESPACES = ("shop", "svc", "pod", "empty")
-SERVICES = ("web", "db", "svc", "alias", "x")
+NAMESPACES = ("shop", "pod", "empty")
+SERVICES = ("web", "db", "svc")
 SLICES = ("s1", "s2", "s3", "s4")
 PODS = ("p1", "p2")
-ADDRESSES = ("10.244.0.1", "10.244.0.2", "10.244.1.9", "fd00::1", "fd00:0:0:1::", "10.96.0.11")
+ADDRESSES = ("10.244.0.1", "10.244.0.2", "fd00::1", "fd00:0:0:1::", "10.96.0.11")
 """Of endpoints and pods; the last one may also be a cluster IP."""
 PORTS = (
     {"name": "http", "protocol": "TCP", "port": 80},
@@ -88,7 +88,7 @@ def namespaces(draw: st.DrawFn) -> Json:
 @st.composite
 def services(draw: st.DrawFn) -> Json:
     """A Service of any type."""
-    namespace, name = draw(st.sampled_from(NAMESPACES[:3])), draw(st.sampled_from(SERVICES))
+    namespace, name = draw(st.sampled_from(NAMESPACES[:2])), draw(st.sampled_from(SERVICES))
     v4, v6 = cluster_ips(namespace, name)
     shapes: list[Json] = [
         {"type": "ClusterIP", "clusterIP": v4, "clusterIPs": [v4]},
@@ -126,14 +126,15 @@ def endpoints(draw: st.DrawFn) -> Json:
 
 
 @st.composite
-def slices(draw: st.DrawFn) -> Json:
-    """An EndpointSlice of some Service, or of none."""
-    owner = draw(st.sampled_from([*SERVICES, *SERVICES, "ghost", ""]))
+def slices(draw: st.DrawFn, owners: tuple[tuple[str, str], ...] = ()) -> Json:
+    """An EndpointSlice of some Service, mostly one of `owners` (namespace and name), or of none."""
+    others = [(namespace, name) for namespace in NAMESPACES[:2] for name in (*SERVICES, "ghost", "")]
+    namespace, owner = draw(st.sampled_from(owners if owners and draw(st.integers(0, 4)) else tuple(others)))
     labels = {"kubernetes.io/service-name": owner} if owner else {}
     item: Json = {
         "kind": "EndpointSlice",
-        "metadata": _metadata(draw(st.sampled_from(SLICES)), draw(st.sampled_from(NAMESPACES[:2])), **labels),
-        "endpoints": draw(st.none() | st.lists(endpoints(), max_size=3)),
+        "metadata": _metadata(draw(st.sampled_from(SLICES)), namespace, **labels),
+        "endpoints": draw(st.none() | st.lists(endpoints(), min_size=1, max_size=3)),
     }
     ports = draw(port_lists)
     if ports is not None:
@@ -160,49 +161,52 @@ objects = namespaces() | services() | services() | slices() | slices() | pods()
 
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
-    """A whole cluster; most of its namespaces exist."""
-    made = {identity(item): item for item in draw(st.lists(objects, max_size=14))}
-    for name in NAMESPACES:
-        if draw(st.integers(0, 5)):
-            item = {"kind": "Namespace", "metadata": _metadata(name)}
-            made[identity(item)] = item
-    return made
+    """A whole cluster; most of its namespaces exist, and most slices belong to a Service that does."""
+    items = [{"kind": "Namespace", "metadata": _metadata(name)} for name in NAMESPACES if draw(st.integers(0, 9))]
+    made = draw(st.lists(services(), min_size=3, max_size=6))
+    owners = tuple((item["metadata"]["namespace"], item["metadata"]["name"]) for item in made)
+    items += made
+    items += draw(st.lists(slices(owners), min_size=2, max_size=5))
+    items += draw(st.lists(pods(), max_size=2))
+    return {identity(item): item for item in items}
 
 
-_LABELS = (
-    "h1", "h2", "10-244-0-1", "10-244-1-9", "fd00--1", "fd00-0-0-1--0", "web-a", "_tcp", "_udp", "tcp", "_http", "http",
-    "_", "__http", "_dns", "_metrics", "nothing", "*",
-)  # fmt: skip
+_ENDPOINTS = ("h1", "h2", "10-244-0-1", "10-244-0-2", "fd00--1", "fd00-0-0-1--0", "web-a", "_tcp", "tcp", "_udp", "*")
+_PORTS = ("_http", "_http", "http", "_", "__http", "_dns", "_metrics", "nothing")
+_PROTOCOLS = ("_tcp", "_tcp", "tcp", "_udp", "_", "__tcp")
 
 
 @st.composite
-def names(draw: st.DrawFn) -> str:
-    """A name that somebody may ask for: absolute, in lower case."""
-    shape = draw(st.integers(0, 9))
-    if shape == 0:
+def names(draw: st.DrawFn, world: World | None = None) -> str:
+    """A name that somebody may ask for, absolute and in lower case: most often one that `world` may have."""
+    shape = draw(
+        st.sampled_from(["service", "service", "service", "endpoint", "port", "port", "reverse", "pod", "fixed", "odd"])
+    )
+    if shape == "fixed":
         return draw(
             st.sampled_from(
                 ["cluster.local.", "svc.cluster.local.", "pod.cluster.local.", "foo.cluster.local.",
-                 "dns-version.cluster.local.", "web.cluster.local.", "example.org."]
+                 "dns-version.cluster.local.", "web.cluster.local.", *(f"{n}.svc.cluster.local." for n in NAMESPACES),
+                 "shop.pod.cluster.local.", "nowhere.svc.cluster.local.", "nowhere.pod.cluster.local."]
             )
         )  # fmt: skip
-    if shape == 1:
-        return _reverse_name(draw(st.sampled_from([*ADDRESSES, "10.96.0.12", "fd00:96::b", "10.9.9.9"])))
-    if shape == 2:
-        label = draw(st.sampled_from(["10-244-0-1", "10-244-1-9", "fd00--1", "010-2-3-4", "1-2-3", "10-9-9-9"]))
+    if shape == "reverse":
+        own = [ip for n in NAMESPACES[:2] for s in SERVICES for ip in cluster_ips(n, s)]
+        return _reverse_name(draw(st.sampled_from([*ADDRESSES, *ADDRESSES, *own, "10.9.9.9"])))
+    if shape == "pod":
+        label = draw(st.sampled_from(["10-244-0-1", "10-244-0-2", "fd00--1", "010-2-3-4", "1-2-3", "10-9-9-9"]))
         extra = draw(st.sampled_from(["", "", "a.", "a.b.", "a.b.c."]))
-        return f"{extra}{label}.{draw(st.sampled_from(NAMESPACES))}.pod.cluster.local."
-    branch = draw(st.sampled_from(["svc", "svc", "svc", "svc", "pod"])) if shape == 3 else "svc"
-    labels = [draw(st.sampled_from((*NAMESPACES[:2], *NAMESPACES, "nowhere"))), branch, "cluster", "local", ""]
-    if shape > 3:
-        labels.insert(0, draw(st.sampled_from((*SERVICES, *SERVICES, "ghost"))))
-    if shape > 5:
-        labels.insert(0, draw(st.sampled_from(_LABELS)))
-    if shape > 7:
-        labels.insert(0, draw(st.sampled_from(_LABELS)))
-    if shape > 8 and draw(st.booleans()):
-        labels.insert(0, "far")
-    return ".".join(labels)
+        return f"{extra}{label}.{draw(st.sampled_from(NAMESPACES[:2]))}.pod.cluster.local."
+    present = [(where, name) for kind, where, name in world or () if kind == "Service"]
+    namespace, service = draw(st.sampled_from([*present, *present, *present, ("shop", "web"), ("shop", "ghost")]))
+    below = f"{service}.{namespace}.svc.cluster.local."
+    if shape == "service":
+        return below
+    if shape == "endpoint":
+        return f"{draw(st.sampled_from(_ENDPOINTS))}.{below}"
+    if shape == "port":
+        return f"{draw(st.sampled_from(_PORTS))}.{draw(st.sampled_from(_PROTOCOLS))}.{below}"
+    return ".".join([*draw(st.lists(st.sampled_from((*_ENDPOINTS, *_PORTS, *_PROTOCOLS)), max_size=3)), below])
 
 
 def _reverse_name(address: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from dnsd.cluster.api.library import kubernetes_config
-from dnsd.cluster.store import SourceSettings
+from dnsd.cluster.store import SourceError, SourceSettings
 
 log = logging.getLogger("dnsd.cluster.api")
 
@@ -33,7 +33,7 @@ PLUGIN_SECONDS = 30.0
 """How long an exec plugin or identity provider of a kubeconfig may take; a cloud's answers within a few seconds."""
 
 
-class CredentialsError(Exception):
+class CredentialsError(SourceError):
     """The credentials cannot be read; one line that says where and what."""
 
     def __init__(self, where: str, error: object) -> None:

@@ -42,7 +42,7 @@ class ApiSource:
         for kind in index.kinds:
             self.watches[kind.__name__] = Watch(kind, index, settings, self._timing)
 
-    async def check(self) -> None:
+    async def prepare(self) -> None:
         """Read the credentials and forget them, so that a command can end before it begins.
 
         Raises:

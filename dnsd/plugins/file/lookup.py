@@ -88,9 +88,9 @@ class _Lookup:
             if part != zone.origin and Type.NS in node and (length < len(name) or self.type != Type.DS):
                 self._cut(node, part, asked)
                 return None
-        return self._at(zone.nodes[name], asked, name)
+        return self._at(zone.nodes[name], name)
 
-    def _at(self, node: Node, asked: Name, name: Name) -> Name | None:
+    def _at(self, node: Node, name: Name) -> Name | None:
         """The name itself is in the zone."""
         if Type.CNAME in node and self.type not in _ALIASES:
             self.found.answer += self._set(node, Type.CNAME)

@@ -91,8 +91,8 @@ _READ: Mapping[int, type[dnslib.RD]] = {
 """Types whose rdata others look into, or whose names may be compressed (RFC 1035 section 4.1.4, RFC 3597 section 4)."""
 
 
-def parse(type_: int, cursor: Cursor) -> dnslib.RD:
-    """The rdata that the remaining tokens write.
+def to_wire(type_: int, cursor: Cursor) -> bytes:
+    """The octets, not compressed, that the remaining tokens write.
 
     Raises:
         BadField: they do not fit the type.
@@ -100,17 +100,26 @@ def parse(type_: int, cursor: Cursor) -> dnslib.RD:
     wire = _generic(cursor) if cursor.at_generic() else _fields(type_, cursor)
     if len(wire) > MAX_RDATA:
         raise BadField(f"rdata of {len(wire)} octets, {MAX_RDATA} fit into a message")
+    return wire
+
+
+def read(type_: int, wire: bytes) -> dnslib.RD:
+    """The rdata that these octets are.
+
+    Raises:
+        BadField: they do not fit the type.
+    """
     kind = _READ.get(type_)
     if kind is None:
         return dnslib.RD(wire)
     buffer = Buffer(wire)
     try:
         rdata = kind.parse(buffer, len(wire))
+        if buffer.offset == len(wire):
+            return rdata
     except (dnslib.DNSError, dnslib.BufferError, struct.error, ValueError) as error:
         raise BadField(f"{len(wire)} octets that are no {codes.type_text(type_)} record") from error
-    if buffer.offset != len(wire):
-        raise BadField(f"{len(wire)} octets that are no {codes.type_text(type_)} record")
-    return rdata
+    raise BadField(f"octets behind the end of a {codes.type_text(type_)} record")
 
 
 def _fields(type_: int, cursor: Cursor) -> bytes:

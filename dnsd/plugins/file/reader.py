@@ -38,6 +38,8 @@ class Record:
     owner: Name
     """As it was written."""
     rr: RR
+    wire: bytes
+    """The rdata, not compressed."""
     file: str
     line: int
 
@@ -148,7 +150,8 @@ class _Reader:
         type_ = to_type(tokens[at].text)
         if type_ is None or type_ in (0, Type.OPT) or 128 <= type_ <= 255:
             raise BadField(f"'{tokens[at].text}' is not a type that a zone has")
-        data = rdata.parse(type_, Cursor(tokens[at + 1 :], state.origin))
+        wire = rdata.to_wire(type_, Cursor(tokens[at + 1 :], state.origin))
+        data = rdata.read(type_, wire)
         if ttl is None:
             ttl = state.default if state.default is not None else state.last
         if ttl is None and isinstance(data, dnslib.SOA):
@@ -156,7 +159,8 @@ class _Reader:
         if ttl is None:
             raise BadField("no TTL: neither here, nor by $TTL, nor at a record before")
         state.last = ttl
-        return Record(state.owner, RR(DNSLabel(state.owner), type_, Class.IN, ttl, data), self.file, tokens[0].line)
+        rr = RR(DNSLabel(state.owner), type_, Class.IN, ttl, data)
+        return Record(state.owner, rr, wire, self.file, tokens[0].line)
 
 
 def _class(text: str) -> int | None:

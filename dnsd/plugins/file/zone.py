@@ -16,6 +16,8 @@ from dnsd.wire.codes import Type
 from dnsd.wire.name import Name
 
 RRSIG, NSEC = 46, 47
+_WITH_CNAME = frozenset({Type.CNAME, RRSIG, NSEC})
+"""Types that may be where a CNAME is (RFC 2181 section 10.1, RFC 4034 section 4)."""
 MAX_WARNINGS = 10
 """Told about one file at a time; a file made for another zone would have as many as records."""
 
@@ -73,7 +75,8 @@ class Builder:
     file: str
     warnings: list[str] = field(default_factory=list)
     """What is wrong and can be lived with; the first MAX_WARNINGS."""
-    _nodes: dict[Name, dict[int, tuple[RR, ...]]] = field(default_factory=dict)
+    _nodes: dict[Name, dict[int, dict[bytes, RR]]] = field(default_factory=dict)
+    """Records by their rdata: a record that is there twice is there once (RFC 2181 section 5)."""
 
     def add(self, record: Record) -> None:
         """Take a record in.
@@ -81,19 +84,21 @@ class Builder:
         Raises:
             ZoneError: it is a second SOA record, or one at another name than the origin.
         """
-        name, rr = names.lower(record.owner), record.rr
-        if rr.rtype == Type.SOA and (name != self.origin or Type.SOA in self._nodes.get(name, ())):
-            here = names.to_text(self.origin)
-            raise ZoneError(record.file, record.line, f"a SOA record that is not the one of {here}")
+        name, type_ = names.lower(record.owner), record.rr.rtype
+        place, text = f"{record.file}:{record.line}", names.to_text(name)
         if not names.is_under(name, self.origin):
-            self._warn(record, f"{names.to_text(name)} is not in {names.to_text(self.origin)}; left out")
+            self._warn(place, f"{text} is not in {names.to_text(self.origin)}; left out")
             return
-        node = self._nodes.setdefault(name, {})
-        present = node.get(rr.rtype, ())
-        if Type.CNAME in node and rr.rtype == Type.CNAME and rr.rdata != present[0].rdata:
-            self._warn(record, f"{names.to_text(name)} has another CNAME record; left out")
-        elif all(rr.rdata != other.rdata for other in present):
-            node[rr.rtype] = (*present, rr)
+        rrset = self._nodes.setdefault(name, {}).setdefault(type_, {})
+        other = bool(rrset) and record.wire not in rrset
+        if type_ == Type.SOA and (name != self.origin or other):
+            message = f"a SOA record that is not the one of {names.to_text(self.origin)}"
+            raise ZoneError(record.file, record.line, message)
+        if type_ == Type.CNAME and (name == self.origin or other):
+            what = "is the apex and cannot have a" if name == self.origin else "has another"
+            self._warn(place, f"{text} {what} CNAME record; left out")
+            return
+        rrset.setdefault(record.wire, record.rr)
 
     def finish(self) -> Zone:
         """The zone.
@@ -102,19 +107,22 @@ class Builder:
             ZoneError: it has no SOA record.
         """
         soa = self._nodes.get(self.origin, {}).get(Type.SOA)
-        if soa is None:
+        if not soa:
             raise ZoneError(self.file, 0, f"no SOA record for {names.to_text(self.origin)}")
-        for name, node in tuple(self._nodes.items()):
-            if Type.CNAME in node and not node.keys() <= {Type.CNAME, RRSIG, NSEC}:
-                self._warn(None, f"{names.to_text(name)} has a CNAME record; its other records are left out")
-                for type_ in node.keys() - {Type.CNAME, RRSIG, NSEC}:
-                    del node[type_]
+        nodes: dict[Name, Node] = {}
+        denials: list[Name] = []
+        for name, rrsets in self._nodes.items():
+            if rrsets.get(Type.CNAME) and not rrsets.keys() <= _WITH_CNAME:
+                self._warn(self.file, f"{names.to_text(name)} has a CNAME record and others; the others are left out")
+                for type_ in rrsets.keys() - _WITH_CNAME:
+                    del rrsets[type_]
+            nodes[name] = {type_: tuple(rrset.values()) for type_, rrset in rrsets.items() if rrset}
             for i in range(1, len(name) - len(self.origin)):
-                self._nodes.setdefault(name[i:], {})
-        denials = sorted(name[::-1] for name, node in self._nodes.items() if NSEC in node)
-        return Zone(self.origin, soa[0], self._nodes, tuple(denials))
+                nodes.setdefault(name[i:], {})
+            if NSEC in rrsets:
+                denials.append(name[::-1])
+        return Zone(self.origin, next(iter(soa.values())), nodes, tuple(sorted(denials)))
 
-    def _warn(self, record: Record | None, text: str) -> None:
+    def _warn(self, place: str, text: str) -> None:
         if len(self.warnings) < MAX_WARNINGS:
-            place = f"{record.file}:{record.line}" if record else self.file
             self.warnings.append(f"{place}: {text}")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from dnslib import RCODE
@@ -12,7 +11,7 @@ from dnslib import RCODE
 from dnsd.corefile import read as words
 from dnsd.corefile.syntax import CorefileError, Directive, Option, Word
 from dnsd.plugins.forward import targets
-from dnsd.plugins.forward.settings import MAX_UPSTREAMS, Policy, Scheme, Stanza, Target
+from dnsd.plugins.forward.settings import MAX_UPSTREAMS, Policy, Scheme, Stanza
 from dnsd.wire import name as names
 
 MAX_READ_TIMEOUT = 60.0
@@ -30,21 +29,13 @@ def read(directive: Directive, directory: str) -> Stanza:
     return _Reader(directive, directory).read()
 
 
-@dataclass(slots=True)
-class _Tls:
-    """What `tls` says, and where."""
-
-    position: Word
-    files: tuple[str, ...] = field(default=())
-
-
 class _Reader:
     def __init__(self, directive: Directive, directory: str) -> None:
         self.directive = directive
         self.directory = Path(directory)
         zone, *self.to = words.arguments(directive, 2)
         self.stanza = Stanza(names.from_text(words.zone(zone)), ())
-        self.tls = _Tls(directive.name)
+        self.tls: tuple[Word, ...] = ()
 
     def read(self) -> Stanza:
         known = [name.removeprefix("_option_") for name in dir(self) if name.startswith("_option_")]
@@ -59,22 +50,24 @@ class _Reader:
             raise CorefileError(self.to[-1].position, f"{len(found)} upstreams, of which {MAX_UPSTREAMS} are allowed")
         if self.stanza.server_name and any(target.server_name for target in found):
             raise CorefileError(
-                self.directive.name.position, "'tls_servername' and names after '%' exclude each other", "use one of them"
+                self.directive.name.position,
+                "'tls_servername' and names after '%' exclude each other",
+                "use one of them",
             )
         context = self._context() if any(target.scheme is not Scheme.DNS for target in found) else None
         return replace(self.stanza, targets=tuple(found), tls=context)
 
     def _context(self) -> ssl.SSLContext:
-        """How the upstreams' certificates are checked, and what ours is (spec.md section 6.1: `tls [CERT KEY] [CA]`)."""
-        files = [str(self.directory / file) for file in self.tls.files]
+        """How the upstreams' certificates are checked, and what ours is: `tls [CERT KEY] [CA]`."""
+        files = [str(self.directory / word.text) for word in self.tls]
         authority = files.pop() if len(files) % 2 else None
         try:
             context = ssl.create_default_context(cafile=authority)
             if files:
                 context.load_cert_chain(*files)
-        except (OSError, ssl.SSLError) as error:
-            raise CorefileError(self.tls.position.position, f"cannot use {' '.join(self.tls.files)}: {error}") from error
-        context.set_alpn_protocols(["dot"] if all("https" not in word.text for word in self.to) else ["http/1.1"])
+        except OSError as error:
+            texts = " ".join(word.text for word in self.tls)
+            raise CorefileError(self.tls[0].position, f"cannot use {texts}: {error}") from error
         return context
 
     def _set(self, **values: object) -> None:
@@ -161,7 +154,7 @@ class _Reader:
 
     def _option_tls(self, option: Option) -> None:
         files = words.arguments(option, 0, 3)
-        self.tls = _Tls(option.name, tuple(word.text for word in files))
+        self.tls = files
 
     def _option_tls_servername(self, option: Option) -> None:
         self._set(server_name=_one(option).text)
@@ -179,8 +172,3 @@ def _rcodes(option: Option) -> frozenset[int]:
             raise CorefileError(word.position, f"'{word.text}' is not a response code", "such as SERVFAIL or NXDOMAIN")
         found.add(int(number))
     return frozenset(found)
-
-
-def sequence(directives: Sequence[Directive], directory: str) -> tuple[Stanza, ...]:
-    """Every stanza of a server block, in file order."""
-    return tuple(read(directive, directory) for directive in directives)

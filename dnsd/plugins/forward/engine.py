@@ -130,10 +130,11 @@ class Engine:
             upstream.probe.begin(now)
 
     def stop(self) -> None:
-        """End the probes."""
+        """End the probes, and wait for nothing any more."""
         for upstream in self._upstreams:
             if upstream.probe is not None:
                 upstream.probe.end()
+        self.wheel.clear()
 
     def _order(self) -> Sequence[Upstream]:
         """The upstreams in the order in which a query is to try them."""

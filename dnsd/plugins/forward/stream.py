@@ -213,9 +213,7 @@ class Stream:
 
     def _choose(self, now: float) -> Connection:
         usable = [
-            connection
-            for connection in self._connections
-            if not connection.retired and not self._old(connection, now)
+            connection for connection in self._connections if not connection.retired and not self._old(connection, now)
         ]
         idle = next((connection for connection in usable if not connection.pending), None)
         if idle is None and len(self._connections) < MAX_CONNECTIONS:

@@ -25,7 +25,9 @@ def read(word: Word, directory: Path) -> tuple[Target, ...]:
         try:
             return (_target(word, rest, Scheme(scheme.lower())),)
         except ValueError:
-            raise CorefileError(word.position, f"'{scheme}' is not how to ask an upstream", "dns, tls or https") from None
+            raise CorefileError(
+                word.position, f"'{scheme}' is not how to ask an upstream", "dns, tls or https"
+            ) from None
     path = directory / word.text
     if path.is_file():
         return _resolv_conf(word, path)
@@ -50,37 +52,39 @@ def _target(word: Word, text: str, scheme: Scheme) -> Target:
     if scheme is Scheme.HTTPS and "/" in text:
         text, slash, rest = text.partition("/")
         path = slash + rest
-    server_name = ""
+    server_name = port = ""
     if scheme is Scheme.TLS and "%" in text:
         text, _, rest = text.partition("%")
-        server_name, colon, port = rest.partition(":")
-        text += colon + port if ":" not in text or not colon else f"]:{port}"
-        if text.endswith(f"]:{port}") and not text.startswith("["):
-            text = f"[{text}"
-    host, port_number = _split(word, text, PORTS[scheme])
+        server_name, _, port = rest.partition(":")
+    host, own_port = _split(word, text)
     by_name = not _is_address(host)
     if by_name:
         host = words.zone(Word(host, word.position)).removesuffix(".")
         if not host:
             raise CorefileError(word.position, f"no upstream in '{word.text}'")
-    return Target(host, port_number, scheme, server_name, path, by_name)
+    number = _port(word, port or own_port, PORTS[scheme])
+    return Target(host, number, scheme, server_name, path, by_name)
 
 
-def _split(word: Word, text: str, default: int) -> tuple[str, int]:
+def _split(word: Word, text: str) -> tuple[str, str]:
+    """Host and port; a bare IPv6 address has none."""
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")) or not _is_address(host):
             raise CorefileError(word.position, f"'{word.text}' is not an address", "such as [2001:db8::1]:53")
-        port = rest.removeprefix(":")
-    elif text.count(":") > 1:
-        host, port = text, ""
-    else:
-        host, _, port = text.partition(":")
-    if not port:
-        return host, default
-    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) <= MAX_PORT):
-        raise CorefileError(word.position, f"'{port}' is not a port", f"a number from 1 to {MAX_PORT}")
-    return host, int(port)
+        return host, rest.removeprefix(":")
+    if text.count(":") > 1:
+        return text, ""
+    host, _, port = text.partition(":")
+    return host, port
+
+
+def _port(word: Word, text: str, default: int) -> int:
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) <= MAX_PORT):
+        raise CorefileError(word.position, f"'{text}' is not a port", f"a number from 1 to {MAX_PORT}")
+    return int(text)
 
 
 def _is_address(text: str) -> bool:

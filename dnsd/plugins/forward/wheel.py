@@ -41,6 +41,11 @@ class Wheel(Generic[T]):
             if not slot:
                 del self._slots[place]
 
+    def clear(self) -> None:
+        """Take everything out."""
+        self._places.clear()
+        self._slots.clear()
+
     def expired(self, now: float) -> list[T]:
         """Take out and return what is due."""
         last = int(now / self.tick)

@@ -17,7 +17,10 @@ from dnsd.wire.name import to_text
 from dnsd.wire.query import MAX_TCP_SIZE, MIN_UDP_SIZE
 from dnsd.wire.size import uncompressed
 
-COMMON = '{remote}:{port} - {>id} "{type} {class} {name} {proto} {size} {>do} {>bufsize}" {rcode} {>rflags} {rsize} {duration}'
+COMMON = (
+    '{remote}:{port} - {>id} "{type} {class} {name} {proto} {size} {>do} {>bufsize}" '
+    "{rcode} {>rflags} {rsize} {duration}"
+)
 COMBINED = COMMON + ' "{>opcode}"'
 EMPTY = "-"
 """What stands for a value that is not there."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from dnsd.corefile import read as words
-from dnsd.corefile.syntax import CorefileError, Directive, Word
+from dnsd.corefile.syntax import Directive, Word
 from dnsd.plugins.log.format import COMMON, Exchange, Template, fields
 from dnsd.resolve.answer import Answer, Failure
 from dnsd.resolve.plugin import Context, Next, Plugin
@@ -155,11 +155,4 @@ def _names_and_format(arguments: Sequence[Word]) -> tuple[list[Name], Line]:
     if arguments and (arguments[-1].text == JSON or "{" in arguments[-1].text):
         write = _json if arguments[-1].text == JSON else _text(Template(arguments[-1].text))
         arguments = arguments[:-1]
-    return [_name(word) for word in arguments] or [ROOT], write
-
-
-def _name(word: Word) -> Name:
-    try:
-        return names.lower(names.from_text(word.text))
-    except names.BadName as error:
-        raise CorefileError(word.position, f"'{word.text}' is not a name: {error}") from error
+    return [names.from_text(zone) for zone in words.zones(arguments)] or [ROOT], write

@@ -1,0 +1,258 @@
+"""One stanza at work: its engine, its sockets, and the timer between them. The only module here that knows the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from dnsd.corefile.syntax import Position, Word
+from dnsd.plugins.forward import hosts, targets
+from dnsd.plugins.forward.engine import TICK, Engine, Outcome, Route
+from dnsd.plugins.forward.failures import TooManyQueries, UpstreamsUnknown
+from dnsd.plugins.forward.https import Https
+from dnsd.plugins.forward.settings import Scheme, Stanza, Target
+from dnsd.plugins.forward.stream import Stream
+from dnsd.plugins.forward.udp import Poller, Udp
+from dnsd.plugins.forward.upstream import Channel, Upstream
+from dnsd.resolve.answer import Answer, Failure
+from dnsd.resolve.query import Query
+from dnsd.wire import codes
+from dnsd.wire.codes import Option, Type
+from dnsd.wire.query import Question
+from dnsd.wire.response import Response
+
+MAX_CONCURRENT = 16_384
+"""Queries that wait for upstreams of one stanza where `max_concurrent` does not say: some 30 MB of them."""
+SWEEP_SECONDS = 1.0
+"""Between two looks for connections that are too old."""
+UDP_SIZE = 1232
+"""Octets of a response that an upstream may send over UDP: fits into every network without fragments (RFC 9715)."""
+RESOLV_CONF = "/etc/resolv.conf"
+"""Who is asked for the host names of upstreams where `resolver` does not say."""
+
+_PASSED = codes.RD | codes.AD | codes.CD
+"""Flags of a query that go on to the upstream."""
+_RETURNED = codes.AA | codes.TC | codes.RA | codes.AD
+"""Flags of a response that come back from it."""
+_HEAD = struct.Struct("!5H").pack
+_OPT = struct.pack("!BHHIH", 0, Type.OPT, UDP_SIZE, 0, 0)
+_OPT_DO = struct.pack("!BHHIH", 0, Type.OPT, UDP_SIZE, codes.DO, 0)
+
+
+class Forwarder:
+    """Sends queries to the upstreams of one stanza."""
+
+    def __init__(self, stanza: Stanza, clock: Callable[[], float]) -> None:
+        self.stanza = stanza
+        self.waiting = 0
+        """Queries that wait for an upstream."""
+        self.rejected = 0
+        """Queries refused because too many were waiting."""
+        self.asks_ad = False
+        """Whether AD is set in every query: `cache` needs to know whether an answer is authentic (RFC 6840)."""
+        self.engine = Engine((), stanza, clock)
+        self._clock = clock
+        self._limit = stanza.max_concurrent or MAX_CONCURRENT
+        self._loop: asyncio.AbstractEventLoop
+        self._poller: Poller | None = None
+        self._channels: list[Udp | Stream | Https] = []
+        self._ticker: asyncio.TimerHandle | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._resolving: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Get ready to ask; upstreams named by host names are looked up first."""
+        self._loop = asyncio.get_running_loop()
+        if any(target.by_name for target in self.stanza.targets):
+            self._resolving = self._loop.create_task(self._resolve())
+        else:
+            self._use(self.stanza.targets)
+
+    async def stop(self) -> None:
+        """Finish the queries that wait, then close everything. The engine's deadline bounds how long that takes."""
+        while self.waiting:  # noqa: ASYNC110  a counter costs each query less than an event would
+            await asyncio.sleep(TICK)
+        if self._resolving is not None:
+            self._resolving.cancel()
+            await asyncio.gather(self._resolving, return_exceptions=True)
+        self.engine.stop()
+        for timer in (self._ticker, self._sweeper):
+            if timer is not None:
+                timer.cancel()
+        for channel in self._channels:
+            if isinstance(channel, Stream):
+                channel.close()
+            elif isinstance(channel, Https):
+                await channel.close()
+        if self._poller is not None:
+            self._poller.close()
+            self._poller = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is somebody to ask."""
+        return bool(self.engine.upstreams)
+
+    async def answer(self, query: Query) -> Answer:
+        """What an upstream answers.
+
+        Raises:
+            Failure: none does, or too many queries wait already.
+        """
+        edns, stanza = query.edns, self.stanza
+        flags = query.message.flags & _PASSED
+        if self.asks_ad:
+            flags |= codes.AD
+        if stanza.force_tcp or (query.tcp and not stanza.prefer_udp):
+            route = Route.STREAM
+        elif query.tcp or (edns is not None and edns.size > UDP_SIZE):
+            route = Route.WHOLE
+        else:
+            route = Route.DATAGRAM
+        opt = b"" if edns is None else _OPT_DO if edns.do else _OPT
+        return _answer(await self._ask(query.question, flags, opt, route))
+
+    async def look_up(self, question: Question) -> Response:
+        """The response to a question of our own.
+
+        Raises:
+            Failure: there is none.
+        """
+        return await self._ask(question, codes.RD, b"", Route.WHOLE)
+
+    async def _ask(self, question: Question, flags: int, opt: bytes, route: Route) -> Response:
+        if self.waiting >= self._limit:
+            self.rejected += 1
+            raise TooManyQueries(f"concurrent queries exceeded maximum {self._limit}")
+        if not self.ready:
+            raise UpstreamsUnknown("the addresses of the upstreams are not known yet")
+        future: asyncio.Future[Outcome] = self._loop.create_future()
+        wire = question.wire
+        tail = _HEAD(flags, 1, 0, 0, 1 if opt else 0) + wire + opt
+        self.waiting += 1
+        try:
+            self.engine.ask(tail, wire, route, future, self._clock())
+            if self._ticker is None:
+                self._wind()
+            outcome = await future
+        finally:
+            self.waiting -= 1
+        if isinstance(outcome, Failure):
+            raise type(outcome)(outcome.text)  # each waiter has a traceback of its own
+        return outcome
+
+    # -- timers
+
+    def _wind(self) -> None:
+        """Tick as long as something is in flight, and sweep as long as a connection is open."""
+        if len(self.engine.wheel):
+            self._ticker = self._loop.call_later(TICK, self._tick)
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+
+    def _tick(self) -> None:
+        self._ticker = None
+        self.engine.tick(self._clock())
+        if len(self.engine.wheel):
+            self._wind()
+
+    def _sweep(self) -> None:
+        self._sweeper = None
+        now = self._clock()
+        open_ = [channel for channel in self._channels if channel.sweep(now)]
+        if open_:
+            self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+
+    # -- upstreams
+
+    async def _resolve(self) -> None:
+        resolvers = self.stanza.resolvers or _system_resolvers()
+        helper = Forwarder(Stanza((), resolvers), self._clock)
+        helper.start()
+        try:
+            self._use(await hosts.addresses(self.stanza.targets, helper.look_up))
+        finally:
+            await helper.stop()
+
+    def _use(self, found: Iterable[Target]) -> None:
+        self.engine.use([self._upstream(target) for target in found])
+
+    def _upstream(self, target: Target) -> Upstream:
+        stanza = self.stanza
+        address = target.host, target.port
+        server_name = target.server_name or stanza.server_name
+        datagram: Udp | None = None
+        stream: Stream | Https
+        if target.scheme is Scheme.HTTPS:
+            assert stanza.tls is not None  # noqa: S101  the directive's reader saw to that
+            stream = Https(
+                target,
+                tls=stanza.tls,
+                server_name=server_name,
+                source=stanza.source_address,
+                expire=stanza.expire,
+                post=stanza.doh_post,
+            )
+        else:
+            stream = Stream(
+                address,
+                source=stanza.source_address,
+                tls=stanza.tls if target.scheme is Scheme.TLS else None,
+                server_name=server_name,
+                expire=stanza.expire,
+                max_age=stanza.max_age,
+                max_idle=stanza.max_idle_connections,
+                clock=self._clock,
+            )
+        self._channels.append(stream)
+        if target.scheme is Scheme.DNS:
+            if self._poller is None:
+                self._poller = Poller(self._loop)
+            datagram = Udp(address, stanza.source_address, _life(stanza), self._poller)
+            self._channels.append(datagram)
+        return Upstream(str(target), datagram, stream)
+
+    @property
+    def channels(self) -> Iterable[tuple[Upstream, Channel]]:
+        """Every way to every upstream."""
+        for upstream in self.engine.upstreams:
+            if upstream.datagram is not None:
+                yield upstream, upstream.datagram
+            yield upstream, upstream.stream
+
+
+def _life(stanza: Stanza) -> float:
+    return min(stanza.expire, stanza.max_age) if stanza.max_age else stanza.expire
+
+
+def _system_resolvers() -> tuple[Target, ...]:
+    word = Word(RESOLV_CONF, Position(RESOLV_CONF, 1, 1))
+    return targets.read(word, Path("/"))
+
+
+def _answer(response: Response) -> Answer:
+    options = response.layout.options
+    return Answer(
+        response.rcode,
+        response.flags & _RETURNED,
+        response.answer,
+        response.authority,
+        response.additional,
+        options=tuple(_errors(options)) if options else (),
+        forwarded=True,
+    )
+
+
+def _errors(options: bytes) -> Iterable[tuple[int, bytes]]:
+    """The Extended DNS Errors among an upstream's options; all others are between it and us (RFC 8914, RFC 6891)."""
+    at = 0
+    with suppress(struct.error):
+        while at < len(options):
+            code, length = struct.unpack_from("!2H", options, at)
+            data = options[at + 4 : at + 4 + length]
+            at += 4 + length
+            if code == Option.EDE and len(data) == length >= 2:
+                yield code, data
