@@ -14,8 +14,10 @@ from pathlib import Path
 from benchmarks import manifests
 from benchmarks.cluster import Cluster
 from benchmarks.manifests import Object
+from benchmarks.processes import BenchmarkError
 
-START_SECONDS = 60.0
+END_SECONDS = 5.0
+"""How long the server may take to end before it is killed."""
 
 NICENESS = 10
 """The server shares a core with those who measure, and must not hold them up."""
@@ -24,7 +26,7 @@ NICENESS = 10
 class Api:
     """An API server in a process of its own, so that it and who measures do not wait for one interpreter lock."""
 
-    def __init__(self, kubeconfig: Path, pipe: Connection[Object | None, float]) -> None:
+    def __init__(self, kubeconfig: Path, pipe: Connection[Object, float]) -> None:
         self.kubeconfig = kubeconfig
         """The file that tells a client how to reach it."""
         self._pipe = pipe
@@ -50,13 +52,15 @@ def serve(cluster: Cluster, directory: Path) -> Iterator[Api]:
     try:
         ours.recv()
         yield Api(kubeconfig, ours)
+    except EOFError as error:
+        raise BenchmarkError("the API server ended") from error
     finally:
         ours.close()
-        process.join(START_SECONDS)
+        process.join(END_SECONDS)
         process.kill()
 
 
-def _run(cluster: Cluster, kubeconfig: Path, pipe: Connection[float, Object | None]) -> None:
+def _run(cluster: Cluster, kubeconfig: Path, pipe: Connection[float, Object]) -> None:
     """The process: apply what comes through the pipe until it is closed."""
     from tests.cluster.apiserver import ApiServer
 

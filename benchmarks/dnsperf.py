@@ -82,6 +82,11 @@ class Run:
             raise BenchmarkError(f"no answers ({report.sent} questions sent)")
         return report
 
+    def stop(self) -> Report:
+        """Stop asking, and read the report as `report` does."""
+        self._process.interrupt()
+        return self.report()
+
 
 def ask(port: int, load: Load, directory: Path) -> Report:
     """Run dnsperf to its end."""

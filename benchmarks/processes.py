@@ -99,6 +99,10 @@ class Process:
         if status:
             raise BenchmarkError(f"exit status {status}: {self.last_words()}")
 
+    def interrupt(self) -> None:
+        """Do what Ctrl-C does."""
+        os.killpg(self._child.pid, signal.SIGINT)
+
     def end(self) -> None:
         """End every process of the session: politely, then not."""
         for number in (signal.SIGTERM, signal.SIGKILL):

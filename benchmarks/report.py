@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -61,7 +62,7 @@ def write_json(run: Run, path: Path) -> None:
     """Everything, samples included, with the machine and the versions."""
     document = {
         "taken": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {"cpu": _cpu(), "kernel": platform.release(), "python": platform.python_version()},
+        "machine": {"cpu": _cpu(), "kernel": platform.release(), "load": os.getloadavg()},
         "versions": dict(_versions()),
         "plan": asdict(run.plan),
         "figures": [{**asdict(figure), "median": figure.median} for figure in run.figures],

@@ -18,10 +18,10 @@ from benchmarks.bench import ANSWER_SECONDS, Bench, Running
 from benchmarks.client import Client, client, query
 from benchmarks.cluster import Service
 from benchmarks.dnsperf import TIMEOUT_SECONDS, Load, Run
-from benchmarks.figures import MILLISECONDS, Figure, interleave, percentile
+from benchmarks.figures import MILLISECONDS, RATE, Figure, interleave, percentile
 from benchmarks.manifests import Object
 from benchmarks.processes import BenchmarkError
-from benchmarks.servers import COREDNS, DNSD, dnsd
+from benchmarks.servers import BARE_LOOP, COREDNS, DNSD, dnsd
 
 BACKGROUND_RATE = 50_000
 """Questions a second while changes are timed."""
@@ -59,10 +59,12 @@ def freshness(bench: Bench) -> list[Figure]:
         figures = []
         for case, loaded in (("idle", False), (f"under {BACKGROUND_RATE:,} q/s", True)):
             with ExitStack() as stack:
-                if loaded:
-                    stack.enter_context(Run(running.port, load, bench.directory))
+                background = stack.enter_context(Run(running.port, load, bench.directory)) if loaded else None
                 asking = stack.enter_context(client(running.port))
                 delays = [delay(asking, api.apply, change) for change in _changes(bench, numbers)]
+                if background is not None:
+                    rate = background.stop().rate
+                    figures.append(Figure("freshness", case, running.server.name, RATE, (rate,)))
             for percent in (50, 99):
                 value = percentile(delays, percent) * 1e3
                 figures.append(Figure("freshness", f"{case}, p{percent}", running.server.name, MILLISECONDS, (value,)))
@@ -88,29 +90,37 @@ def delay(asking: Client, apply: Callable[[Object], float], change: Change) -> f
 
 
 def tail(bench: Bench) -> list[Figure]:
-    """Latency of hot names while objects change, and while none does."""
+    """Latency of hot names while objects change, and while none does; the bare loop shows what the machine adds."""
+    seconds = bench.plan.slow_seconds
+    path = bench.questions("hot names", questions.hot(bench.cluster))
+    load = Load(path, seconds=seconds, rate=TAIL_RATE, latencies=True)
+
+    def run(running: Running, meanwhile: Callable[[], None]) -> float:
+        with Run(running.port, load, bench.directory) as asking:
+            meanwhile()
+            report = asking.report()
+        return percentile([*report.latencies, *[float(TIMEOUT_SECONDS)] * report.lost], 99.9) * 1e3
 
     def measure(running: Running, api: Api) -> list[Figure]:
-        seconds = bench.plan.slow_seconds
-        path = bench.questions("hot names", questions.hot(bench.cluster))
-        load = Load(path, seconds=seconds, rate=TAIL_RATE, latencies=True)
-        cases: list[tuple[str, Callable[[], None]]] = [
-            ("no changes", lambda: None),
-            (f"{CHANGES_PER_SECOND} objects/s", lambda: _churn(bench, api, seconds)),
-        ]
-
-        def run(case: tuple[str, Callable[[], None]], _round: int) -> float:
-            with Run(running.port, load, bench.directory) as asking:
-                case[1]()
-                report = asking.report()
-            return percentile([*report.latencies, *[float(TIMEOUT_SECONDS)] * report.lost], 99.9) * 1e3
-
-        return [
-            Figure("tail", f"{case}, p99.9", running.server.name, MILLISECONDS, tuple(samples))
-            for (case, _), samples in interleave(cases, bench.plan.slow_rounds, run)
-        ]
+        with ExitStack() as stack:
+            cases: list[tuple[str, Running, Callable[[], None]]] = [
+                ("no changes, p99.9", running, _nothing),
+                (f"{CHANGES_PER_SECOND} objects/s, p99.9", running, lambda: _churn(bench, api, seconds)),
+            ]
+            if BARE_LOOP in bench.servers:
+                cases.append(("no changes, p99.9", stack.enter_context(bench.launch(BARE_LOOP)), _nothing))
+            return [
+                Figure("tail", case, asked.server.name, MILLISECONDS, tuple(samples))
+                for (case, asked, _), samples in interleave(
+                    cases, bench.plan.slow_rounds, lambda case, _round: run(case[1], case[2])
+                )
+            ]
 
     return _each_watcher(bench, measure)
+
+
+def _nothing() -> None:
+    """No changes."""
 
 
 def _each_watcher(bench: Bench, measure: Callable[[Running, Api], list[Figure]]) -> list[Figure]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import platform
-import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
@@ -14,11 +14,15 @@ from functools import partial
 from pathlib import Path
 
 from dnsd import __version__
-from dnsd.cli import corefile
+from dnsd.cli import corefile, signals
 from dnsd.cluster.sources import make_source
 from dnsd.cluster.store import Clusters, SourceError
 from dnsd.corefile.syntax import CorefileError, ServerBlock
 from dnsd.observe import log as log_format
+from dnsd.observe.answering import Answering, OneProcess, Workers, numbers_of_worker
+from dnsd.observe.endpoints import lameduck
+from dnsd.observe.metrics import Metrics
+from dnsd.observe.observer import Observer
 from dnsd.plugins.build import Host, plugin_names
 from dnsd.serve.fleet import Fleet
 from dnsd.serve.instance import Instance
@@ -27,6 +31,8 @@ from dnsd.serve.reload import Reloader
 from dnsd.serve.runtime import Runtime
 from dnsd.serve.server import ListenError
 from dnsd.serve.supervisor import cpu_quota
+
+log = logging.getLogger("dnsd")
 
 MAX_WORKERS = 256
 """More processes than any machine has use for."""
@@ -41,6 +47,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="take the cluster from files or folders, not from an API server")  # fmt: skip
     parser.add_argument("--workers", type=_workers, default=1, metavar="N",
                         help="processes that answer; `auto`: as the cgroup's CPU quota allows (default 1)")  # fmt: skip
+    parser.add_argument("--log-format", choices=log_format.FORMATS, default="text",
+                        help="lines as CoreDNS writes them, or one JSON object a line (default text)")  # fmt: skip
     parser.add_argument("-pidfile", "--pidfile", metavar="FILE", help="write the process id there")
     parser.add_argument("-quiet", "--quiet", action="store_true", help="print no banner")
     parser.add_argument("-plugins", "--plugins", action="store_true", help="print the plugins and exit")
@@ -55,8 +63,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.plugins:
         print("\n".join(f"dns.{name}" for name in plugin_names()))
         return 0
-    log_format.configure()
-    started = (lambda _: None) if arguments.quiet else print_banner
+    log_format.configure(arguments.log_format)
+    started: Callable[[Instance], None] = print_banner if arguments.log_format == "text" else log_banner
+    if arguments.quiet:
+        started = _say_nothing
     try:
         return serve(
             partial(corefile.blocks, arguments.conf),
@@ -86,12 +96,14 @@ def serve(
         CorefileError, SourceError, ListenError: the configuration cannot be used.
     """
     blocks, directory = read()
-    host = Host(directory, Clusters(make_source, manifests), time.monotonic, addresses, port)
+    metrics = Metrics()
+    clusters = Clusters(partial(make_source, observe=metrics.observe_request), manifests)
+    host = Host(directory, clusters, time.monotonic, addresses, port)
     if workers == 1:
         runtime = Runtime(host)
-        return run_loop(_main(runtime, read, blocks, started, pidfile))
-    fleet = Fleet(host, workers, run_loop, lambda _server, _instance: b"")
-    return fleet.run(_main(fleet, read, blocks, started, pidfile))
+        return run_loop(_main(runtime, OneProcess(runtime, metrics), metrics, read, blocks, started, pidfile))
+    fleet = Fleet(host, workers, run_loop, numbers_of_worker)
+    return fleet.run(_main(fleet, Workers(fleet, metrics), metrics, read, blocks, started, pidfile))
 
 
 def run_loop(main: Coroutine[object, object, int]) -> int:
@@ -108,26 +120,40 @@ def run_loop(main: Coroutine[object, object, int]) -> int:
 
 async def _main(
     runtime: Runtime | Fleet,
+    answering: Answering,
+    metrics: Metrics,
     read: Callable[[], tuple[tuple[ServerBlock, ...], str]],
     blocks: tuple[ServerBlock, ...],
     started: Callable[[Instance], None],
     pidfile: str | None,
 ) -> int:
-    instance = await runtime.prepare(blocks)
-    await runtime.start(instance)
-    if pidfile:
-        Path(pidfile).write_text(f"{os.getpid()}\n", encoding="ascii")
-    started(instance)
-    reloader = Reloader(lambda: read()[0], blocks, runtime.apply)
-    reloading = _start_reloading(instance, reloader)
-    stop = asyncio.Event()
+    observer = Observer(metrics, runtime.host.clusters, answering, runtime.host.clock)
+    reloader = metrics.reloader = Reloader(lambda: read()[0], blocks, observer.apply)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await stop.wait()
-    if reloading is not None:
-        reloading.cancel()
-    await runtime.stop()
+    looks: set[asyncio.Task[None]] = set()
+
+    def look() -> None:
+        task = loop.create_task(reloader.check())
+        looks.add(task)
+        task.add_done_callback(looks.discard)
+
+    stop = signals.handle(reload=look)
+    try:
+        instance = await runtime.prepare(blocks)
+        await observer.start(instance)
+        await runtime.start(instance)
+        if pidfile:
+            Path(pidfile).write_text(f"{os.getpid()}\n", encoding="ascii")
+        started(instance)
+        reloading = _start_reloading(instance, reloader)
+        await stop.wait()
+        if reloading is not None:
+            reloading.cancel()
+        await observer.close_ready()
+        await asyncio.sleep(lameduck(runtime.instance))
+        await runtime.stop()
+    finally:
+        await observer.stop()
     return 0
 
 
@@ -150,9 +176,21 @@ def _workers(text: str) -> int:
 
 def print_banner(instance: Instance) -> None:
     """The zones and the version, as the reference prints them."""
-    for line in instance.banner:
-        print(line)
-    print(f"dnsd-{__version__}\n{_platform()}", flush=True)
+    print("\n".join(_banner(instance)), flush=True)
+
+
+def log_banner(instance: Instance) -> None:
+    """The same, each line as an event of the log."""
+    for line in _banner(instance):
+        log.info("%s", line)
+
+
+def _banner(instance: Instance) -> list[str]:
+    return [*instance.banner, f"dnsd-{__version__}", _platform()]
+
+
+def _say_nothing(_: Instance) -> None:
+    """For -quiet."""
 
 
 def _platform() -> str:

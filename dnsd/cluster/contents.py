@@ -1,4 +1,4 @@
-"""A cluster zone as a whole, for zone transfers: each record is one that `schema` answers. Pure. spec.md section 2.8."""
+"""A cluster zone as a whole, for zone transfers: the records that `schema` answers one by one. spec.md section 2.8."""
 
 from __future__ import annotations
 

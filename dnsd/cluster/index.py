@@ -359,7 +359,7 @@ class Index:
             self._services[key] = new
         self._follow(Change("Service", *key, new, now))
         touched: set[Key] = {("service", *key), ("services", key[0])}
-        self._move(old, old.addresses if old else (), new, new.addresses if new else (), touched)
+        self._move(old, _every_address(old), new, _every_address(new), touched)
         self._changed(touched, now)
 
     def _set_slice(self, key: tuple[str, str], new: Slice | None, now: float) -> None:
@@ -460,6 +460,10 @@ class Index:
             listener(keys)
 
 
+def _every_address(service: Service | None) -> tuple[bytes, ...]:
+    return (*service.addresses, *service.external_addresses) if service else ()
+
+
 class Replacement:
     """A complete list of one kind, arriving in chunks.
 
@@ -527,7 +531,7 @@ class Reader:
         return [service for key, service in self._index._services.items() if key[0] == namespace]  # noqa: SLF001
 
     def owners(self, address: bytes) -> tuple[Owner, ...]:
-        """The Services, slices and pods that hold a packed address."""
+        """The Services, slices and pods that hold a packed address; Services inside the cluster or outside."""
         self._note(("address", address), objects.Service, objects.EndpointSlice, objects.Pod)
         return self._index._owners_of(address)  # noqa: SLF001
 

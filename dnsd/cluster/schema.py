@@ -228,7 +228,7 @@ class _Lookup:
         """The items of a Service's name, or of an endpoint's or a port's below it (2.3 rule 5)."""
         own = (service.name.encode(), service.namespace.encode(), b"svc", *self.zone)
         endpoint = _text(rest[0]) if len(rest) == 1 else ""
-        wanted = _PortFilter(rest)
+        wanted = PortFilter(rest)
         if service.type is ServiceType.HEADLESS or endpoint:
             items = [
                 Item(found.address, port.number, (self._label(found), *own))
@@ -247,7 +247,7 @@ class _Lookup:
             raise NotFound(f"service {service.namespace}/{service.name} has no such port")
         return [Item(address, port.number, own) for port in ports for address in service.addresses]
 
-    def _why_no_endpoints(self, service: Service, endpoint: str, wanted: _PortFilter) -> str:
+    def _why_no_endpoints(self, service: Service, endpoint: str, wanted: PortFilter) -> str:
         which = f"service {service.namespace}/{service.name}"
         if not self.settings.endpoints:
             return f"{which} is answered from endpoints, which the option noendpoints leaves out"
@@ -298,7 +298,7 @@ class _Lookup:
         zone = _text(b".".join(rest[:-2]))
         endpoints = list(self._endpoints(service))
         if not endpoints:
-            raise NotFound(self._why_no_endpoints(service, "", _PortFilter(())))
+            raise NotFound(self._why_no_endpoints(service, "", PortFilter(())))
         near = [(slice_, endpoint) for slice_, endpoint in endpoints if endpoint.zone == zone]
         if not near and rest[-2] == b"pin":
             raise NoRecords(f"service {service.namespace}/{service.name} has no ready endpoint in zone {zone}")
@@ -400,7 +400,11 @@ class _Lookup:
         owners = self.reader.owners(address)
         primary = self.settings.primary
         for owner in owners:
-            if isinstance(owner, Service) and exposed(self.reader, self.settings, owner.namespace):
+            if (
+                isinstance(owner, Service)
+                and address in owner.addresses
+                and exposed(self.reader, self.settings, owner.namespace)
+            ):
                 return [(owner.name.encode(), owner.namespace.encode(), b"svc", *primary)]
         targets: dict[Name, None] = {}
         for owner in owners:
@@ -465,7 +469,7 @@ class _Lookup:
         return list(servers)
 
 
-class _PortFilter:
+class PortFilter:
     """`_port._protocol` before a service: one underscore of each is optional, nothing left matches anything (2.2)."""
 
     def __init__(self, rest: Name) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from dnsd.cluster import objects
 from dnsd.cluster.index import Index
@@ -10,8 +11,13 @@ from dnsd.cluster.objects import Kind
 from dnsd.cluster.store import Source, SourceSettings
 
 
-def make_source(settings: SourceSettings, index: Index) -> Source:
-    """The source that `settings` name. What each needs is imported only where it is used: that is memory."""
+def make_source(
+    settings: SourceSettings, index: Index, observe: Callable[[str, str, str, float], None] | None = None
+) -> Source:
+    """The source that `settings` name. What each needs is imported only where it is used: that is memory.
+
+    `observe` is told of each request to the API server: method, host, status code or `<error>`, seconds.
+    """
     if settings.manifests:
         from dnsd.cluster.manifests import FileSource
 
@@ -24,4 +30,4 @@ def make_source(settings: SourceSettings, index: Index) -> Source:
         return FileSource(settings.manifests, index, time.time, labels)
     from dnsd.cluster.api import ApiSource
 
-    return ApiSource(index, settings)
+    return ApiSource(index, settings, observe=observe)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from dnsd.observe import process
 from dnsd.observe.families import Family, Snapshot, counter, from_metric, gauge, histogram
@@ -38,7 +38,7 @@ def of_server(server: Server) -> Snapshot:
     return [*of_faces(faces), *_of_memos(faces), *_of_sockets(server)]
 
 
-def of_faces(faces: Iterable[Face]) -> Snapshot:
+def of_faces(faces: Sequence[Face]) -> Snapshot:
     """Queries and replies (spec.md section 7.1)."""
     requests = counter("coredns_dns_requests_total", "Queries, by protocol, address family and type.")
     dnssec = counter("coredns_dns_do_requests_total", "Queries with the DO bit.")
@@ -81,7 +81,28 @@ def of_faces(faces: Iterable[Face]) -> Snapshot:
         for (server, zone, proto), total in totals.items():
             family.observe(total, server=server, zone=zone, view="", proto=proto)
         sizes.append(family)
-    return [requests, dnssec, responses, durations, *sizes]
+    return [requests, dnssec, responses, durations, *sizes, *_cache_hits(faces)]
+
+
+def _cache_hits(faces: Iterable[Face]) -> Snapshot:
+    """Hits of `cache` that it did not see, because the memo gave its answer again."""
+    requests = counter("coredns_cache_requests_total", "Queries.")
+    hits = counter("coredns_cache_hits_total", "Queries answered from what is kept.")
+    for face in faces:
+        for labels, series in face.tally.series.items():
+            zones = _cache_zones(face, labels.zone) if labels.cached else None
+            if zones is not None:
+                requests.add(series.count, server=face.server, zones=zones, view="")
+                hits.add(series.count, server=face.server, type=labels.cached, zones=zones, view="")
+    return [requests, hits]
+
+
+def _cache_zones(face: Face, zone: str) -> str | None:
+    """The label `zones` of the `cache` that keeps answers for a zone, or None where there is none any more."""
+    blocks = [block for block in face.front.blocks.values() if zone in (block.zone_text, UNCOUNTED)]
+    caches = (plugin for block in blocks for plugin in block.plugins if plugin.name == "cache")
+    samples = (sample for cache in caches for metric in cache.metrics() for sample in metric.samples)
+    return next((sample.labels["zones"] for sample in samples), None)
 
 
 _Histograms = dict[tuple[str, str, str], Histogram]

@@ -36,11 +36,11 @@ class Family(msgspec.Struct, array_like=True):
     """Whether a series that several report is their sum; else it is the greatest of their values."""
     samples: list[Sample] = msgspec.field(default_factory=list)
 
-    def add(self, value: float, **labels: str) -> None:
+    def add(self, value: float, /, **labels: str) -> None:
         """One series of a counter or gauge."""
         self.samples.append((self.name, tuple(sorted(labels.items())), value))
 
-    def observe(self, histogram: Histogram, **labels: str) -> None:
+    def observe(self, histogram: Histogram, /, **labels: str) -> None:
         """One series of a histogram."""
         named = tuple(sorted(labels.items()))
         bucket = f"{self.name}_bucket"

@@ -15,6 +15,7 @@ from typing import Protocol, runtime_checkable
 
 from dnsd import __version__
 from dnsd.cluster.store import Cluster, Clusters, SourceSettings
+from dnsd.observe.endpoints import HealthLog
 from dnsd.observe.families import Family, Snapshot, counter, expose, gauge, histogram, lasting, merge
 from dnsd.resolve.histogram import Histogram
 from dnsd.serve.reload import Reloader
@@ -52,20 +53,13 @@ class Watching(Protocol):
 
 
 class Metrics:
-    """What /metrics says.
+    """What /metrics says; `wall_clock` gives seconds since 1970."""
 
-    Args:
-        clusters: the clusters in use.
-        wall_clock: seconds since 1970.
-    """
-
-    def __init__(self, clusters: Clusters, wall_clock: Callable[[], float] = time.time) -> None:
-        self.clusters = clusters
+    def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
         self.reloader: Reloader | None = None
-        self.health = Histogram(HEALTH_BOUNDS)
-        """Seconds that our own look at /health took."""
-        self.health_failures = 0
+        self.health = HealthLog(Histogram(HEALTH_BOUNDS))
         self._now = wall_clock
+        self._clusters: Clusters | None = None
         self._programming: dict[str, Histogram] = {}
         self._requests: Counter[tuple[str, str, str]] = Counter()
         self._request_seconds: dict[tuple[str, str], Histogram] = {}
@@ -81,9 +75,10 @@ class Metrics:
             durations = self._request_seconds[host, method] = Histogram(REQUEST_BOUNDS)
         durations.add(seconds)
 
-    def follow(self) -> None:
+    def follow(self, clusters: Clusters) -> None:
         """Observe the slice events of every cluster in use; called for each new configuration."""
-        for cluster in self.clusters.by_settings.values():
+        self._clusters = clusters
+        for cluster in clusters.by_settings.values():
             if not any(isinstance(listener, _Trigger) for listener in cluster.index.trigger_listeners):
                 cluster.index.trigger_listeners.append(_Trigger(self, cluster))
 
@@ -124,13 +119,13 @@ class Metrics:
     def _own(self) -> Snapshot:
         build = gauge("coredns_build_info", "What runs here.")
         build.add(1, version=__version__, revision="", goversion=f"python{platform.python_version()}")
-        return [build, *self._health(), *self._reloads(), *self._api(), *self._delays(), *self._clusters()]
+        return [build, *self._health(), *self._reloads(), *self._api(), *self._delays(), *self._freshness()]
 
     def _health(self) -> Snapshot:
         seconds = histogram("coredns_health_request_duration_seconds", "Seconds that a look at /health took.")
-        seconds.observe(self.health)
+        seconds.observe(self.health.seconds)
         failures = counter("coredns_health_request_failures_total", "Looks at /health that failed.")
-        failures.add(self.health_failures)
+        failures.add(self.health.failures)
         return [seconds, failures]
 
     def _reloads(self) -> Snapshot:
@@ -164,14 +159,14 @@ class Metrics:
             family.observe(durations, service_kind=kind)
         return [family]
 
-    def _clusters(self) -> Snapshot:
+    def _freshness(self) -> Snapshot:
         """How fresh the index is: nothing else says so while the API server is away and answers go on."""
         synced = gauge("dnsd_cluster_synced", "Whether everything has been listed once.")
         age = gauge("dnsd_watch_age_seconds", "Seconds since the API server last spoke about a kind.")
         lists = counter("dnsd_watch_lists_total", "Lists that were begun.")
         reconnects = counter("dnsd_watch_reconnects_total", "Watches that were resumed.")
         skipped = counter("dnsd_watch_skipped_total", "Events and objects that made no sense.")
-        for cluster in self.clusters.by_settings.values():
+        for cluster in self._clusters.by_settings.values() if self._clusters else ():
             name = source_name(cluster.settings)
             synced.add(float(cluster.index.synced), cluster=name)
             watches = cluster.source.watches if isinstance(cluster.source, Watching) else {}

@@ -1,7 +1,8 @@
-"""Words that directives of several plugins share: zones, `fallthrough`, types, classes, rcodes. Knows no plugin."""
+"""Words that directives of several plugins share: zones, types, rcodes, patterns. Knows no plugin."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from dnslib import RCODE
@@ -20,6 +21,8 @@ MAX_PORT = 65_535
 """Port 0 lets the kernel pick one."""
 MAX_HEADER_RCODE = 15
 """What the header of a message has room for; above it the rest is in OPT (RFC 6891 section 6.1.3)."""
+MAX_PATTERN = 10_000
+"""Characters of a regular expression: far more than anybody writes, and compiled in a moment."""
 
 _CLASSES = {"IN": Class.IN, "CH": Class.CH, "HS": 4, "NONE": Class.NONE, "ANY": Class.ANY}
 _EXTENDED_RCODES = {
@@ -126,3 +129,15 @@ def rcode(word: Word) -> int:
 def tellable(code: int, query: Query) -> int:
     """`code`, or SERVFAIL where it needs OPT and the client sent none."""
     return code if code <= MAX_HEADER_RCODE or query.message.edns is not None else Rcode.SERVFAIL
+
+
+def pattern(word: Word) -> re.Pattern[str]:
+    """A regular expression for names that clients send.
+
+    Raises:
+        CorefileError: it is none, or longer than MAX_PATTERN.
+    """
+    if len(word.text) > MAX_PATTERN:
+        message = f"regular expression of {len(word.text)} characters"
+        raise CorefileError(word.position, message, f"at most {MAX_PATTERN}")
+    return words.regex(word)

@@ -95,7 +95,7 @@ class Kubernetes(Plugin, Transferable):
         if not index.synced:
             raise NotSynced("the cluster has not been read yet")
         soa = schema.soa(self.settings, zone, index.serial)
-        return Contents(soa, soa.rdata.times[0], zone_records(index, self.settings, zone))
+        return Contents(soa, zone_records(index, self.settings, zone))
 
     def _look_up(self, query: Query, zone: Name) -> _Part:
         reader = Reader(self.cluster.index)

@@ -6,19 +6,19 @@ import asyncio
 import ipaddress
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dnslib import RR
 
-from dnsd.cluster.index import pack_address
+from dnsd.cluster.index import Key, pack_address
 from dnsd.corefile import read as words
 from dnsd.corefile.syntax import CorefileError, Directive, Word
 from dnsd.plugins import textfile
 from dnsd.plugins.directive import once
 from dnsd.plugins.textfile import TextFile, Unreadable
-from dnsd.resolve.answer import ONCE, Answer
+from dnsd.resolve.answer import ALWAYS, ONCE, Answer, Validity
 from dnsd.resolve.plugin import Context, Next, Plugin
 from dnsd.resolve.query import Query
 from dnsd.wire import name as names
@@ -65,6 +65,8 @@ class RoundRobin(Plugin):
     def __init__(self, preferred: Sequence[Network] = (), chance: random.Random | None = None) -> None:
         self.preferred = preferred
         self.chance = chance or random.Random()  # noqa: S311  no secret: an order that everybody sees
+        self.validity = ALWAYS
+        """Of what the policy itself reads."""
 
     async def answer(self, query: Query, next_: Next) -> Answer:
         """Another order, and whoever keeps the answer rotates it if that is as good as asking here again."""
@@ -75,7 +77,7 @@ class RoundRobin(Plugin):
         answer = replace(answer, answer=sections[0], authority=sections[1], additional=sections[2])
         if any(self._is_drawn(section, query) for section in sections):
             return replace(answer, validity=answer.validity & ONCE)
-        return replace(answer, rotate=not self.preferred)
+        return replace(answer, rotate=not self.preferred, validity=answer.validity & self.validity)
 
     def _ordered(self, records: Sequence[RR], query: Query) -> Sequence[RR]:
         if len(records) < 2:
@@ -110,6 +112,7 @@ class Weighted(RoundRobin):
         self,
         file: TextFile,
         reload: float,
+        changed: Callable[[frozenset[Key]], None],
         preferred: Sequence[Network] = (),
         chance: random.Random | None = None,
     ) -> None:
@@ -117,6 +120,8 @@ class Weighted(RoundRobin):
         self.weights: Weights = {}
         self._file = file
         self._reload = reload
+        self._changed = changed
+        self.validity = Validity(frozenset({("weights", file.path)}))
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -137,6 +142,7 @@ class Weighted(RoundRobin):
             Unreadable: a line is wrong; the weights stay as they were.
         """
         self.weights = parse_weights(text, self._file.path)
+        self._changed(self.validity.keys)
 
     def _order(self, groups: Sorted, query: Query) -> None:
         addresses = groups.addresses
@@ -149,6 +155,8 @@ class Weighted(RoundRobin):
         return self.weights.get(name_of(record.rname), {}).get(bytes(record.rdata.data), DEFAULT_WEIGHT)
 
     def _is_drawn(self, records: Sequence[RR], query: Query) -> bool:
+        if super()._is_drawn(records, query):
+            return True
         if len(records) < 2 or query.type not in WEIGHTED_TYPES:
             return False
         addresses = by_kind(records).addresses
@@ -226,7 +234,7 @@ def setup(directives: Sequence[Directive], context: Context) -> RoundRobin:
 def _weighted(word: Word, reload: float, preferred: Sequence[Network], context: Context) -> Weighted:
     """A file that is wrong is an error; one that is not there yet is not, if somebody looks again."""
     file = TextFile(str(Path(context.directory) / word.text))
-    plugin = Weighted(file, reload, preferred)
+    plugin = Weighted(file, reload, context.changed, preferred)
     try:
         text = file.changed()
     except Unreadable as error:

@@ -111,7 +111,10 @@ class Failure(Exception):
 
 
 class NoPlugin(Failure):
-    """The chain ended and nobody answered."""
+    """The chain ended and nobody answered: the reference refuses then (recorded; spec.md section 5.2 has SERVFAIL)."""
+
+    rcode = Rcode.REFUSED
+    error = Ede.NOT_AUTHORITATIVE
 
 
 class NotServed(Failure):

@@ -16,7 +16,7 @@ log = logging.getLogger("dnsd")
 
 ANY_CLASS_PLUGINS = frozenset({"chaos", "forward"})
 """Plugins that look at classes other than IN; a listener without them refuses those."""
-BEFORE_METRICS = frozenset({"cancel", "bufsize", "debug", "health", "ready", "prometheus"})
+BEFORE_METRICS = frozenset({"cancel", "nsid", "bufsize", "debug", "health", "ready", "prometheus"})
 """Plugins that come before metrics are taken, and metrics themselves."""
 
 

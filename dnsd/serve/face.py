@@ -64,9 +64,9 @@ class Face:
         if not isinstance(message, Message):
             return iter(() if message is None else (message,))
         started = self.clock()
-        changes = self._changes
+        changes, front = self._changes, self.front
         query = from_message(message, client)
-        answer = await self.front.resolve(query)
+        answer = await front.resolve(query)
         labels = self._labels(message, answer)
         if answer.silent:
             self.tally.add(labels, len(data), 0, self.clock() - started)
@@ -76,7 +76,8 @@ class Face:
         replies = tuple(write(message, order, tcp=tcp) for order in _orders(answer, sections))
         size = uncompressed(message.question, sections)
         self.tally.add(labels, len(data), size, self.clock() - started)
-        if answer.validity.keep and (changes == self._changes or not answer.validity.keys):
+        current = changes == self._changes or (front is self.front and not answer.validity.keys)
+        if answer.validity.keep and current:
             hit = labels._replace(cached=answer.cached) if answer.cached else labels
             hit = self._known_labels.setdefault(hit, hit)
             self.memo.put(data, HEADER + len(message.question.wire), replies, answer.validity, hit, size)

@@ -221,10 +221,19 @@ class Memo:
                 self._fold(generation.remove(key))
 
     def settle(self) -> None:
-        """Bring the hits of all entries to the tally."""
+        """Bring the hits of all entries to the tally: together where they count alike, for queries wait meanwhile."""
+        alike: dict[tuple[int, int, int], int] = {}
+        labels: dict[int, Labels] = {}
         for generation in (self.young, self._old):
             for entry in generation.entries.values():
-                self._fold(entry)
+                if entry.hits:
+                    identity = id(entry.labels)
+                    labels[identity] = entry.labels
+                    key = (identity, entry.request, entry.response)
+                    alike[key] = alike.get(key, 0) + entry.hits
+                    entry.hits = 0
+        for (identity, request, response), hits in alike.items():
+            self._tally.add(labels[identity], request, response, HIT_SECONDS, hits)
 
     def _add(self, entry: Entry) -> None:
         if self.young.octets + entry.cost > self._half:

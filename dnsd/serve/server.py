@@ -89,10 +89,8 @@ class Server:
                 face.drop(keys)
 
     async def close(self) -> None:
-        """Receive no more, finish what was received, close everything."""
-        listeners = list(self.listeners.values())
-        self.listeners.clear()
-        await asyncio.gather(*map(self._close, listeners))
+        """Receive no more, finish what was received, close everything; what was counted can still be read."""
+        await asyncio.gather(*map(self._close, self.listeners.values()))
 
     async def _close(self, listener: Listener) -> None:
         for server in listener.tcp:
@@ -155,9 +153,8 @@ def _open(address: Address, *, share: bool) -> list[tuple[socket.socket, socket.
     port = address.port
     for host in [address.host] if address.host else ["0.0.0.0", "::"]:
         try:
-            udp = _bound(socket.SOCK_DGRAM, host, port, share=share)
-            port = udp.getsockname()[1]
-            pairs.append((udp, _bound(socket.SOCK_STREAM, host, port, share=share)))
+            pairs.append(_pair(host, port, share=share))
+            port = pairs[-1][0].getsockname()[1]
         except OSError as error:
             if host == "::" and pairs:
                 log.info("no IPv6 on %s: %s", address, error.strerror)
@@ -165,6 +162,15 @@ def _open(address: Address, *, share: bool) -> list[tuple[socket.socket, socket.
             close_sockets({address: pairs})
             raise ListenError(f"cannot listen on {address}: {error.strerror}") from error
     return pairs
+
+
+def _pair(host: str, port: int, *, share: bool) -> tuple[socket.socket, socket.socket]:
+    udp = _bound(socket.SOCK_DGRAM, host, port, share=share)
+    try:
+        return udp, _bound(socket.SOCK_STREAM, host, udp.getsockname()[1], share=share)
+    except OSError:
+        udp.close()
+        raise
 
 
 def _bound(kind: socket.SocketKind, host: str, port: int, *, share: bool) -> socket.socket:

@@ -89,6 +89,8 @@ class Supervisor:
         self._work = work
         self._keep = keep
         self._workers: list[Worker] = []
+        self._leaving: list[Worker] = []
+        """Those that ended, until their last answer was handed over."""
         self._births: list[tuple[int, asyncio.Future[None]]] = []
         self._loop = asyncio.new_event_loop()
         self._stopping = False
@@ -148,7 +150,7 @@ class Supervisor:
                 os.kill(worker.pid, signal.SIGKILL)
 
     async def ask(self, message: bytes) -> list[bytes]:
-        """One answer from each worker; the last known one where it does not answer in time."""
+        """One answer from each worker; the last known one where it does not answer in time, or is about to end."""
         data = pack(message)
         asked = self._serving
         for worker in asked:
@@ -156,7 +158,7 @@ class Supervisor:
                 worker.answers.get_nowait()
             worker.writer.write(data)
         await asyncio.gather(*(self._answer(worker) for worker in asked))
-        return [worker.last_answer for worker in asked if worker.last_answer]
+        return [worker.last_answer for worker in (*self._workers, *self._leaving) if worker.last_answer]
 
     async def _answer(self, worker: Worker) -> None:
         try:
@@ -228,6 +230,7 @@ class Supervisor:
             if pid == 0:
                 continue
             self._workers.remove(worker)
+            self._leaving.append(worker)
             if not self._workers:
                 self._nobody.set()
             task = self._loop.create_task(self._bury(worker, os.waitstatus_to_exitcode(status)))
@@ -240,6 +243,7 @@ class Supervisor:
         worker.writer.close()
         if worker.last_answer:
             self.on_gone(worker.last_answer)
+        self._leaving.remove(worker)
         if self._stopping or worker.draining:
             return
         self.restarts += 1

@@ -68,6 +68,13 @@ class LazyRecords(Sequence[RR]):
     def __len__(self) -> int:
         return self.response.layout.counts[self.section]
 
+    @property
+    def types(self) -> tuple[int, ...]:
+        """The types of the records, which stay packed."""
+        layout = self.response.layout
+        first = sum(layout.counts[: self.section])
+        return layout.types[first : first + layout.counts[self.section]]
+
     @overload
     def __getitem__(self, index: int) -> RR: ...
     @overload

@@ -59,19 +59,26 @@ class Cluster:
         return dns.message.from_wire(reply)
 
 
-def cluster(options: str = "", index: Index | None = None, *, more: str = "", local: tuple[str, ...] = ()) -> Cluster:
+def cluster(
+    options: str = "",
+    index: Index | None = None,
+    *,
+    more: str = "",
+    local: tuple[str, ...] = (),
+    key: str = ".",
+) -> Cluster:
     """A server block with `kubernetes { OPTIONS }`, answering from `index`; `more` are further directives.
 
-    `local` are the texts of this host's addresses.
+    `local` are the texts of this host's addresses. A listener gets a port from the kernel.
     """
 
     def make_source(settings: SourceSettings, own: Index) -> Idle:
         return Idle()
 
     clusters = Clusters(make_source)
-    corefile = f". {{\n kubernetes {ZONES} {{\n{options}\n}}\n{more}\n}}\n"
+    corefile = f"{key} {{\n kubernetes {ZONES} {{\n{options}\n}}\n{more}\n}}\n"
     blocks = parse(corefile, "Corefile", environment={}, read=_no_file, glob=_no_files)
-    host = Host(".", clusters, time.monotonic, lambda: {"eth0": local})
+    host = Host(".", clusters, time.monotonic, lambda: {"eth0": local}, 0)
     instance = make_instance(blocks, host)
     if index is not None:
         (held,) = clusters.by_settings.values()

@@ -128,8 +128,9 @@ def endpoints(draw: st.DrawFn) -> Json:
 @st.composite
 def slices(draw: st.DrawFn, owners: tuple[tuple[str, str], ...] = ()) -> Json:
     """An EndpointSlice of some Service, mostly one of `owners` (namespace and name), or of none."""
-    others = [(namespace, name) for namespace in NAMESPACES[:2] for name in (*SERVICES, "ghost", "")]
-    namespace, owner = draw(st.sampled_from(owners if owners and draw(st.integers(0, 4)) else tuple(others)))
+    others = tuple((namespace, name) for namespace in NAMESPACES[:2] for name in (*SERVICES, "ghost", ""))
+    known = bool(owners) and draw(st.integers(0, 4)) > 0
+    namespace, owner = draw(st.sampled_from(owners if known else others))
     labels = {"kubernetes.io/service-name": owner} if owner else {}
     item: Json = {
         "kind": "EndpointSlice",

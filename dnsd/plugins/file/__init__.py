@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from dnslib import RR
 
 from dnsd.corefile import read as words
-from dnsd.corefile.syntax import CorefileError, Directive, Option
+from dnsd.corefile.syntax import CorefileError, Directive
+from dnsd.plugins.directive import fallthrough, zones
 from dnsd.plugins.file.lookup import Found, lookup
 from dnsd.plugins.file.source import ZoneFile, key_of
 from dnsd.plugins.file.tokens import ZoneError
@@ -74,7 +75,7 @@ class File(Plugin, Transferable):
         if file is None:
             return None
         loaded = _loaded(file, zone)
-        return Contents(loaded.soa, loaded.serial, loaded.records())
+        return Contents(loaded.soa, loaded.records())
 
     async def answer(self, query: Query, next_: Next) -> Answer:
         """Answer names of our zones; where `fallthrough` says so, what the zone does not have goes on."""
@@ -143,18 +144,17 @@ def setup(directives: Sequence[Directive], context: Context) -> File:
 
 def _read(directive: Directive, context: Context) -> ZoneFile:
     path, *given = words.arguments(directive, 1)
-    zones = _names(words.zones(given)) or context.zones
-    interval, fallthrough = RELOAD_SECONDS, tuple[Name, ...]()
+    interval, passing = RELOAD_SECONDS, tuple[Name, ...]()
     for option in directive.options:
         words.no_options(option)
         match option.name.text:
             case "reload":
                 interval = words.duration(words.arguments(option, 1, 1)[0])
             case "fallthrough":
-                fallthrough = _fallthrough(option)
+                passing = fallthrough(option)
             case _:
                 raise words.unknown_option(option, ["reload", "fallthrough"])
-    file = ZoneFile(str(Path(context.directory) / path.text), zones, interval, fallthrough, context.changed)
+    file = ZoneFile(str(Path(context.directory) / path.text), zones(given, context), interval, passing, context.changed)
     try:
         file.load()
     except ZoneError as error:
@@ -164,11 +164,3 @@ def _read(directive: Directive, context: Context) -> ZoneFile:
             raise CorefileError(path.position, f"cannot read {file.path}: {error.strerror}") from error
         log.warning("cannot read %s: %s; trying again in %gs", file.path, error.strerror, interval)
     return file
-
-
-def _fallthrough(option: Option) -> tuple[Name, ...]:
-    return _names(words.zones(option.arguments)) or (names.ROOT,)
-
-
-def _names(texts: Iterable[str]) -> tuple[Name, ...]:
-    return tuple(names.from_text(text) for text in texts)

@@ -17,6 +17,8 @@ from dnsd.wire.name import Name
 
 log = logging.getLogger("dnsd.plugin.file")
 
+MAX_OCTETS = 256 * 1024 * 1024
+"""Of one file: some five million records, which take several gigabytes of memory. More than that is no zone file."""
 RECORDS_AT_A_TIME = 200
 """Between two turns of the event loop while a changed file is read: a few milliseconds of work."""
 
@@ -115,7 +117,12 @@ class ZoneFile:
 
     @staticmethod
     def _text(path: str) -> str:
-        return Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+        """The text of a file; octets that are no UTF-8 come as surrogates, and turn into octets again later."""
+        with Path(path).open("rb") as file:
+            octets = file.read(MAX_OCTETS + 1)
+        if len(octets) > MAX_OCTETS:
+            raise ZoneError(path, 0, f"more than {MAX_OCTETS} octets")
+        return octets.decode("utf-8", "surrogateescape")
 
 
 async def _slowly(steps: Generator[None, None, Zone | None]) -> Zone | None:

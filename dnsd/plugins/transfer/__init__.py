@@ -17,6 +17,7 @@ from dnslib import RR
 
 from dnsd.corefile import read as words
 from dnsd.corefile.syntax import CorefileError, Directive, Word
+from dnsd.plugins.directive import zones
 from dnsd.plugins.transfer.notify import Notifier, Target
 from dnsd.resolve.answer import ONCE, Answer, Failure, Reason, Refused
 from dnsd.resolve.plugin import Context, Next, Plugin
@@ -44,9 +45,14 @@ class Contents:
     """A zone as it is at this moment."""
 
     soa: RR
-    serial: int
     records: Iterable[RR]
     """All but the SOA, made as they are taken."""
+
+    @property
+    def serial(self) -> int:
+        """Of the SOA record."""
+        serial: int = self.soa.rdata.times[0]
+        return serial
 
 
 class Transferable(ABC):
@@ -185,7 +191,6 @@ def setup(directives: Sequence[Directive], context: Context) -> Transfer:
 
 
 def _read(directive: Directive, context: Context) -> Rule:
-    zones = tuple(names.from_text(zone) for zone in words.zones(directive.arguments)) or context.zones
     networks: list[Network] = []
     targets: list[Target] = []
     for option in directive.options:
@@ -196,7 +201,7 @@ def _read(directive: Directive, context: Context) -> Rule:
             _to(word, networks, targets)
     if not networks:
         raise CorefileError(directive.name.position, "'transfer' needs 'to'", "addresses, networks, or * for everybody")
-    return Rule(zones, tuple(networks), tuple(targets))
+    return Rule(zones(directive.arguments, context), tuple(networks), tuple(targets))
 
 
 def _to(word: Word, networks: list[Network], targets: list[Target]) -> None:
