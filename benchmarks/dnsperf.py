@@ -28,6 +28,10 @@ _RUN_TIME = re.compile(r"Run time \(s\):\s+([\d.]+)")
 _ANSWERED = re.compile(r"^> [A-Z]+ \S+ \S+ (\d+\.\d+)$", re.MULTILINE)
 
 
+class StalledError(BenchmarkError):
+    """Dnsperf stopped asking by itself, as version 2.10 does over TCP in one run of ten; nothing was measured."""
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What one run of dnsperf saw. Times in seconds."""
@@ -89,9 +93,12 @@ class Run:
 
 
 def ask(port: int, load: Load, directory: Path) -> Report:
-    """Run dnsperf to its end."""
+    """Run dnsperf to its end. Raises StalledError, or BenchmarkError if nothing was answered."""
     with Run(port, load, directory) as run:
-        return run.report()
+        report = run.report()
+    if load.tcp and load.seconds is not None and report.sent < OUTSTANDING:
+        raise StalledError(f"dnsperf sent {report.sent} questions in {load.seconds} s and waited for no answer")
+    return report
 
 
 def parse(text: str) -> Report:

@@ -32,9 +32,10 @@ class BenchmarkError(Exception):
 
 
 _AVAILABLE = sorted(os.sched_getaffinity(0))
-ALL_CORES: tuple[int, ...] = tuple(_AVAILABLE)
 SERVER_CORE: tuple[int, ...] = (_AVAILABLE[0],)
 """Where every server runs, alone."""
+WORKER_CORES: tuple[int, ...] = tuple(_AVAILABLE[:-1]) or SERVER_CORE
+"""Where a server with several workers runs: all that the load leaves, which is one of two cores."""
 LOAD_CORE: tuple[int, ...] = (_AVAILABLE[-1],)
 """Where everything else runs: dnsperf, the upstream, this program. The same core if there is only one."""
 

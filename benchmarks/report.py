@@ -29,7 +29,7 @@ TITLES = {
     "rates": "UDP at low rates",
     "slow": "Names that never repeat",
     "forward": "Forwarded to the same upstream",
-    "workers": "Workers, free to use every core",
+    "workers": "Workers, on every core but that of the load",
     "flood": "A flood of random names",
     "freshness": "From an event of the API server to the new answer",
     "tail": "Latency at 10,000 q/s while the cluster changes",

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from benchmarks import dnsperf
 from benchmarks.bench import Bench, Running
-from benchmarks.dnsperf import Load, Report
+from benchmarks.dnsperf import Load, Report, StalledError
 from benchmarks.figures import MICROSECONDS, RATE, Figure, interleave
+from benchmarks.processes import BenchmarkError
+
+ATTEMPTS = 5
+"""How often a load is tried before a stall of dnsperf is taken for the server's fault."""
 
 
 def cost(bench: Bench, running: Running, load: Load) -> tuple[float, Report]:
     """Microseconds of user and system time a query, and what dnsperf saw."""
-    before = running.process.cpu_seconds()
-    report = dnsperf.ask(running.port, load, bench.directory)
-    return (running.process.cpu_seconds() - before) / report.completed * 1e6, report
+    for _ in range(ATTEMPTS):
+        with suppress(StalledError):
+            before = running.process.cpu_seconds()
+            report = dnsperf.ask(running.port, load, bench.directory)
+            return (running.process.cpu_seconds() - before) / report.completed * 1e6, report
+    raise BenchmarkError(f"{running.server.name}: dnsperf stalled {ATTEMPTS} times")
 
 
 def compare(bench: Bench, experiment: str, case: str, fleet: Sequence[Running], loads: Sequence[Load]) -> list[Figure]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from benchmarks import dnsperf, questions
 from benchmarks.bench import Bench, Running
 from benchmarks.dnsperf import Load
-from benchmarks.experiments.cpu import compare
+from benchmarks.experiments.cpu import compare, cost
 from benchmarks.figures import MEGABYTES, Figure
 from benchmarks.questions import Question
 
@@ -23,7 +25,7 @@ def udp(bench: Bench) -> list[Figure]:
     }
     for case, asked in cases.items():
         load = Load(bench.questions(case, asked), seconds=bench.plan.seconds)
-        fleet = _ready(bench, asked, load)
+        fleet = _ready(bench, asked, load.questions)
         figures += compare(bench, "udp", case, fleet, [load] * bench.plan.rounds)
     for running in bench.fleet():
         memory = running.process.memory_octets() / 1e6
@@ -35,7 +37,9 @@ def tcp(bench: Bench) -> list[Figure]:
     """Hot names over connections that carry several questions at a time."""
     asked = questions.hot(bench.cluster)
     load = Load(bench.questions("tcp", asked), seconds=bench.plan.seconds, tcp=True)
-    fleet = [running for running in _ready(bench, asked, load) if running.server.tcp]
+    fleet = bench.right([running for running in bench.fleet() if running.server.tcp], asked)
+    for running in fleet:
+        cost(bench, running, load)
     return compare(bench, "tcp", "pipelined", fleet, [load] * bench.plan.rounds)
 
 
@@ -43,7 +47,7 @@ def rates(bench: Bench) -> list[Figure]:
     """Hot names at low rates, where waking up is most of the cost."""
     asked = questions.hot(bench.cluster)
     path = bench.questions("rates", asked)
-    fleet = _ready(bench, asked, Load(path))
+    fleet = _ready(bench, asked, path)
     figures = []
     for rate in LOW_RATES:
         load = Load(path, seconds=bench.plan.slow_seconds, rate=rate)
@@ -51,10 +55,9 @@ def rates(bench: Bench) -> list[Figure]:
     return figures
 
 
-def _ready(bench: Bench, asked: list[Question], load: Load) -> list[Running]:
+def _ready(bench: Bench, asked: list[Question], path: Path) -> list[Running]:
     """The servers that answer rightly, each having been asked everything once."""
     fleet = bench.right(bench.fleet(), asked)
     for running in fleet:
-        if running.server.tcp or not load.tcp:
-            dnsperf.ask(running.port, Load(load.questions, tcp=load.tcp), bench.directory)
+        dnsperf.ask(running.port, Load(path), bench.directory)
     return fleet

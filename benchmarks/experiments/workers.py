@@ -1,4 +1,4 @@
-"""What a second worker costs: CPU time per query of `--workers 2` beside one worker, both free to use every core."""
+"""What a second worker costs: CPU time per query of `--workers 2` beside one worker, on the same cores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.bench import Bench
 from benchmarks.dnsperf import Load
 from benchmarks.experiments.cpu import compare
 from benchmarks.figures import MEGABYTES, Figure
-from benchmarks.processes import ALL_CORES
+from benchmarks.processes import WORKER_CORES
 from benchmarks.servers import DNSD, dnsd
 
 
@@ -23,7 +23,7 @@ def workers(bench: Bench) -> list[Figure]:
     with ExitStack() as stack:
         fleet = [
             stack.enter_context(
-                bench.launch(replace(DNSD, name=f"dnsd, {name}", configure=dnsd(workers=count)), cores=ALL_CORES)
+                bench.launch(replace(DNSD, name=f"dnsd, {name}", configure=dnsd(workers=count)), cores=WORKER_CORES)
             )
             for name, count in (("one worker", 1), ("two workers", 2))
         ]

@@ -87,6 +87,8 @@ class Slice(msgspec.Struct, frozen=True, gc=False, tag=True, tag_field="object")
     endpoints: tuple[Endpoint, ...] = ()
     ports: tuple[Port, ...] = ()
     not_ready: int = 0
+    cluster: str = ""
+    """Id of the cluster that an imported slice comes from."""
 
 
 class Pod(msgspec.Struct, frozen=True, gc=False, tag=True, tag_field="object"):
@@ -158,6 +160,8 @@ class Index:
     ) -> None:
         self.kinds: tuple[Kind, ...] = tuple(kinds)
         self._pod_names = pod_names
+        self._imports = objects.ServiceImport in self.kinds
+        """Whether Services here are those of a set of clusters, made from ServiceImports."""
         self._port_lists: dict[tuple[Port, ...], tuple[Port, ...]] = {}
         self.serial = 0
         """Seconds since 1970 of the last change, or more where changes came faster; 0 before the first."""
@@ -211,6 +215,8 @@ class Index:
 
     def put(self, item: objects.Object, now: float) -> None:
         """Add or replace one object. What makes no sense in it is logged once and left out."""
+        if type(item) not in self.kinds:
+            return
         meta = item.metadata
         if not meta.name or (not meta.namespace and not isinstance(item, objects.Namespace)):
             self._report(type(item).__name__, meta, "has no metadata.name or no metadata.namespace; ignored")
@@ -220,6 +226,8 @@ class Index:
                 self._set_namespace(meta.name, True, now)  # noqa: FBT003  there or not is what is set
             case objects.Service():
                 self._set_service((meta.namespace, meta.name), self._service(item), now)
+            case objects.ServiceImport():
+                self._set_service((meta.namespace, meta.name), self._imported(item), now)
             case objects.EndpointSlice():
                 self._set_slice((meta.namespace, meta.name), self._slice(item), now)
                 self._observe_trigger(item)
@@ -230,7 +238,7 @@ class Index:
         """Remove one object; nothing happens where there is none."""
         if kind is objects.Namespace:
             self._set_namespace(name, False, now)  # noqa: FBT003  there or not is what is set
-        elif kind is objects.Service:
+        elif kind is objects.Service or kind is objects.ServiceImport:
             self._set_service((namespace, name), None, now)
         elif kind is objects.EndpointSlice:
             self._set_slice((namespace, name), None, now)
@@ -245,7 +253,7 @@ class Index:
         """(namespace, name) of every object of `kind`."""
         if kind is objects.Namespace:
             return [("", name) for name in self._namespaces]
-        if kind is objects.Service:
+        if kind is objects.Service or kind is objects.ServiceImport:
             return list(self._services)
         if kind is objects.EndpointSlice:
             return list(self._slices)
@@ -273,6 +281,14 @@ class Index:
         inside = self._addresses("Service", meta, [text for text in given if text])
         return Service(meta.namespace, meta.name, ServiceType.CLUSTER, inside, ports, "", outside, tuple(hostnames))
 
+    def _imported(self, item: objects.ServiceImport) -> Service:
+        spec, meta = item.spec or objects.ServiceImportSpec(), item.metadata
+        ports = self._ports(spec.ports) if spec.ports else ()
+        if spec.type == "Headless":
+            return Service(meta.namespace, meta.name, ServiceType.HEADLESS, (), ports)
+        addresses = self._addresses("ServiceImport", meta, spec.ips or ())
+        return Service(meta.namespace, meta.name, ServiceType.CLUSTER, addresses, ports)
+
     def _slice(self, item: objects.EndpointSlice) -> Slice:
         meta = item.metadata
         endpoints: list[Endpoint] = []
@@ -296,8 +312,9 @@ class Index:
                         "" if address_text(packed) == text else text,
                     )
                 )
-        service = meta.labels.service if meta.labels else ""
-        return Slice(meta.namespace, meta.name, service, tuple(endpoints), self._ports(item.ports), not_ready)
+        labels = meta.labels or objects.Labels()
+        service, cluster = (labels.imported, labels.cluster.lower()) if self._imports else (labels.service, "")
+        return Slice(meta.namespace, meta.name, service, tuple(endpoints), self._ports(item.ports), not_ready, cluster)
 
     def _ports(self, ports: list[objects.ServicePort] | None) -> tuple[Port, ...]:
         """The port list as a value shared by all objects that have the same one."""
@@ -501,6 +518,7 @@ class Reader:
         """False once a kind was read whose first list has not arrived: what was found or not found may be wrong."""
 
     def _note(self, key: Key, *kinds: Kind) -> None:
+        """The keys and kinds that were read; a ServiceImport stands where a Service does."""
         self.keys.add(key)
         unsynced = self._index._unsynced  # noqa: SLF001  the reader is the index's own way in
         if unsynced and not unsynced.isdisjoint(kinds):
@@ -517,7 +535,7 @@ class Reader:
         found = self._index._services.get((namespace, name))  # noqa: SLF001
         if found is not None:
             namespace, name = found.namespace, found.name  # the key lives as long as answers do: share its strings
-        self._note(("service", namespace, name), objects.Service)
+        self._note(("service", namespace, name), objects.Service, objects.ServiceImport)
         return found
 
     def slices(self, namespace: str, name: str) -> tuple[Slice, ...]:
@@ -527,7 +545,7 @@ class Reader:
 
     def services_in(self, namespace: str) -> list[Service]:
         """Every Service of a namespace; its key stands for their slices too."""
-        self._note(("services", namespace), objects.Service, objects.EndpointSlice)
+        self._note(("services", namespace), objects.Service, objects.ServiceImport, objects.EndpointSlice)
         return [service for key, service in self._index._services.items() if key[0] == namespace]  # noqa: SLF001
 
     def owners(self, address: bytes) -> tuple[Owner, ...]:

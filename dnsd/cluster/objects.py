@@ -11,13 +11,18 @@ from typing import TypeAlias
 import msgspec
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+IMPORT_NAME_LABEL = "multicluster.kubernetes.io/service-name"
+SOURCE_CLUSTER_LABEL = "multicluster.kubernetes.io/source-cluster"
 TRIGGER_TIME_ANNOTATION = "endpoints.kubernetes.io/last-change-trigger-time"
 
 
 class Labels(msgspec.Struct, gc=False):
-    """The one label that DNS reads: which Service an EndpointSlice belongs to."""
+    """The labels that DNS reads: which Service, or which ServiceImport, an EndpointSlice belongs to."""
 
     service: str = msgspec.field(default="", name=SERVICE_NAME_LABEL)
+    imported: str = msgspec.field(default="", name=IMPORT_NAME_LABEL)
+    cluster: str = msgspec.field(default="", name=SOURCE_CLUSTER_LABEL)
+    """Id of the cluster that an imported slice comes from."""
 
 
 class Annotations(msgspec.Struct, gc=False):
@@ -90,6 +95,21 @@ class Service(msgspec.Struct, gc=False):
     status: ServiceStatus | None = None
 
 
+class ServiceImportSpec(msgspec.Struct, gc=False):
+    """`spec` of a ServiceImport."""
+
+    type: str | None = None
+    ips: list[str] | None = None
+    ports: list[ServicePort] | None = None
+
+
+class ServiceImport(msgspec.Struct, gc=False):
+    """A ServiceImport (multicluster.x-k8s.io/v1alpha1, KEP-1645): a Service of the whole set of clusters."""
+
+    metadata: Metadata
+    spec: ServiceImportSpec | None = None
+
+
 class Conditions(msgspec.Struct, gc=False):
     """Conditions of an endpoint. Only `ready` decides; null or absent means ready (spec.md 3.2)."""
 
@@ -134,12 +154,13 @@ class Pod(msgspec.Struct, gc=False):
     status: PodStatus | None = None
 
 
-Object: TypeAlias = Namespace | Service | EndpointSlice | Pod
-Kind: TypeAlias = type[Namespace] | type[Service] | type[EndpointSlice] | type[Pod]
+Object: TypeAlias = Namespace | Service | ServiceImport | EndpointSlice | Pod
+Kind: TypeAlias = type[Namespace] | type[Service] | type[ServiceImport] | type[EndpointSlice] | type[Pod]
 
 KINDS: dict[str, Kind] = {
     "Namespace": Namespace,
     "Service": Service,
+    "ServiceImport": ServiceImport,
     "EndpointSlice": EndpointSlice,
     "Pod": Pod,
 }

@@ -56,6 +56,8 @@ class Settings:
     endpoints: bool = True
     ignore_empty_service: bool = False
     zonal: bool = False
+    imports: bool = False
+    """Whether the zone is that of a set of clusters: an endpoint's name is `endpoint.cluster` before its service."""
     local_addresses: tuple[bytes, ...] = ()
     """Packed addresses of this server, not loopback: the Service that selects them is the zone's name server."""
 
@@ -227,25 +229,38 @@ class _Lookup:
     def _service_items(self, service: Service, rest: Name) -> list[Item]:
         """The items of a Service's name, or of an endpoint's or a port's below it (2.3 rule 5)."""
         own = (service.name.encode(), service.namespace.encode(), b"svc", *self.zone)
-        endpoint = _text(rest[0]) if len(rest) == 1 else ""
+        endpoint, cluster, rest = self._endpoint(rest)
         wanted = PortFilter(rest)
         if service.type is ServiceType.HEADLESS or endpoint:
             items = [
-                Item(found.address, port.number, (self._label(found), *own))
+                Item(found.address, port.number, self._target(slice_, found, own))
                 for slice_, found in self._endpoints(service)
-                if not endpoint or self._label(found) == rest[0]
+                if not endpoint or (self._label(found) == endpoint and slice_.cluster == cluster)
                 for port in slice_.ports
                 if wanted.matches(port)
             ]
             if items:
                 return items
-            if endpoint and self._has_protocol(service, rest[0]):
-                raise NoRecords(f"{endpoint} has ports of service {service.namespace}/{service.name} below it")
-            raise NotFound(self._why_no_endpoints(service, endpoint, wanted))
+            if endpoint and not cluster and self._has_names_below(service, endpoint):
+                raise NoRecords(f"service {service.namespace}/{service.name} has names below {_text(endpoint)}")
+            raise NotFound(self._why_no_endpoints(service, _text(endpoint), wanted))
         ports = [port for port in service.ports if wanted.matches(port)]
         if not ports:
             raise NotFound(f"service {service.namespace}/{service.name} has no such port")
         return [Item(address, port.number, own) for port in ports for address in service.addresses]
+
+    def _endpoint(self, rest: Name) -> tuple[bytes, str, Name]:
+        """The endpoint's and the cluster's label in what stands before a service, and what of it is for ports."""
+        if len(rest) == 1:
+            return rest[0], "", ()
+        if self.settings.imports and len(rest) == 2 and not any(label.startswith(b"_") for label in rest):
+            return rest[0], _text(rest[1]), ()
+        return b"", "", rest
+
+    def _target(self, slice_: Slice, endpoint: Endpoint, own: Name) -> Name:
+        """The name of an endpoint."""
+        cluster = (slice_.cluster.encode(),) if slice_.cluster else ()
+        return (self._label(endpoint), *cluster, *own)
 
     def _why_no_endpoints(self, service: Service, endpoint: str, wanted: PortFilter) -> str:
         which = f"service {service.namespace}/{service.name}"
@@ -280,8 +295,10 @@ class _Lookup:
     def _label(self, endpoint: Endpoint) -> bytes:
         return endpoint_name(endpoint, pod_names=self.settings.endpoint_pod_names).encode()
 
-    def _has_protocol(self, service: Service, label: bytes) -> bool:
-        """Whether `label` is an empty non-terminal above `_port._protocol` names (RFC 8020)."""
+    def _has_names_below(self, service: Service, label: bytes) -> bool:
+        """Whether `label` is an empty non-terminal above `_port._protocol` or `endpoint.cluster` (RFC 8020)."""
+        if self.settings.imports and any(slice_.cluster == _text(label) for slice_, _ in self._endpoints(service)):
+            return True
         protocol = _text(label.removeprefix(b"_"))
         if service.type is ServiceType.HEADLESS:
             ports: Iterable[Port] = (port for slice_, _ in self._endpoints(service) for port in slice_.ports)
@@ -304,7 +321,7 @@ class _Lookup:
             raise NoRecords(f"service {service.namespace}/{service.name} has no ready endpoint in zone {zone}")
         own = (service.name.encode(), service.namespace.encode(), b"svc", *self.zone)
         items = [
-            Item(endpoint.address, port.number, (self._label(endpoint), *own))
+            Item(endpoint.address, port.number, self._target(slice_, endpoint, own))
             for slice_, endpoint in near or endpoints
             for port in slice_.ports
         ]

@@ -36,12 +36,16 @@ class SourceSettings:
     """Label selector on Namespaces."""
     endpoints: bool = True
     pods: bool = False
+    imports: bool = False
+    """Whether what is wanted are the ServiceImports of a set of clusters (KEP-1645), and not the Services of one."""
     pod_names: bool = False
     """Whether endpoints are named after their pods (`endpoint_pod_names`)."""
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
         """What has to be watched, and nothing else."""
+        if self.imports:
+            return (objects.Namespace, objects.ServiceImport, objects.EndpointSlice)
         kinds: list[Kind] = [objects.Namespace, objects.Service]
         if self.endpoints:
             kinds.append(objects.EndpointSlice)

@@ -50,26 +50,35 @@ class Kubernetes(Plugin, Transferable):
 
     name = "kubernetes"
 
-    def __init__(self, stanza: Stanza, cluster: Cluster, clusters: Clusters, resolve: Next) -> None:
+    def __init__(self, stanza: Stanza, clusters: Clusters, resolve: Next) -> None:
         self.stanza = stanza
         self.settings = stanza.schema
-        self.cluster = cluster
+        self.cluster = clusters.get(stanza.source)
+        self.imports: Cluster | None = None
+        """The set of clusters, for zones of `multicluster`."""
+        if stanza.multicluster:
+            self.imports = clusters.get(replace(stanza.source, imports=True))
         self._clusters = clusters
         self._resolve = resolve
         self._fallthrough = stanza.fallthrough
 
     async def start(self) -> None:
         """Begin to watch the cluster."""
-        self._clusters.use(self.cluster)
+        for cluster in self._used():
+            self._clusters.use(cluster)
 
     async def stop(self) -> None:
         """Stop watching, unless somebody else still needs the cluster."""
-        await self._clusters.release(self.cluster)
+        for cluster in self._used():
+            await self._clusters.release(cluster)
+
+    def _used(self) -> list[Cluster]:
+        return [self.cluster] if self.imports is None else [self.cluster, self.imports]
 
     @property
     def ready(self) -> bool:
         """Whether the first sync is complete."""
-        return self.cluster.index.synced
+        return all(cluster.index.synced for cluster in self._used())
 
     async def answer(self, query: Query, next_: Next) -> Answer:
         """Answer names of our zones; a name error goes on where `fallthrough` says so."""
@@ -98,8 +107,11 @@ class Kubernetes(Plugin, Transferable):
         return Contents(soa, zone_records(index, self.settings, zone))
 
     def _look_up(self, query: Query, zone: Name) -> _Part:
-        reader = Reader(self.cluster.index)
-        finding = schema.lookup(reader, self.settings, zone, query.question)
+        cluster, settings = self.cluster, self.settings
+        if self.imports is not None and zone in self.stanza.multicluster:
+            cluster, settings = self.imports, replace(settings, imports=True)
+        reader = Reader(cluster.index)
+        finding = schema.lookup(reader, settings, zone, query.question)
         return _Part(finding, zone, Validity(frozenset(reader.keys), keep=reader.complete))
 
     def _falls_through(self, name: Name) -> bool:
@@ -169,6 +181,4 @@ class Kubernetes(Plugin, Transferable):
 
 def setup(directives: Sequence[Directive], context: Context) -> Kubernetes:
     """The plugin, from its one directive."""
-    stanza = read(directives, context)
-    cluster = context.clusters.get(stanza.source)
-    return Kubernetes(stanza, cluster, context.clusters, context.resolve)
+    return Kubernetes(read(directives, context), context.clusters, context.resolve)

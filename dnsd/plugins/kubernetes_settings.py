@@ -29,6 +29,8 @@ class Stanza:
 
     schema: Settings
     source: SourceSettings
+    multicluster: tuple[Name, ...] = ()
+    """The zones that are those of a set of clusters, and not of this one."""
     fallthrough: tuple[Name, ...] = ()
     startup_timeout: float = 5.0
     """Seconds that the server waits for the first sync before it opens its sockets."""
@@ -57,6 +59,7 @@ class _Reader:
             )
         self.schema = Settings(self.zones, local_addresses=_local_addresses(context))
         self.source = SourceSettings(manifests=context.clusters.manifests)
+        self.multicluster: tuple[Name, ...] = ()
         self.fallthrough: tuple[Name, ...] = ()
         self.startup_timeout = 5.0
         self.places: dict[str, Word] = {}
@@ -81,7 +84,7 @@ class _Reader:
             pods=self.schema.pods is Pods.VERIFIED,
             pod_names=self.schema.endpoint_pod_names,
         )
-        return Stanza(self.schema, source, self.fallthrough, self.startup_timeout)
+        return Stanza(self.schema, source, self.multicluster, self.fallthrough, self.startup_timeout)
 
     def _check(self) -> None:
         for first, second, why in (
@@ -153,6 +156,13 @@ class _Reader:
     def _option_zonal(self, option: Option) -> None:
         words.arguments(option, 0, 0)
         self.schema = replace(self.schema, zonal=True)
+
+    def _option_multicluster(self, option: Option) -> None:
+        for word in words.arguments(option, 1):
+            zone = names.from_text(words.zone(word))
+            if zone not in self.zones:
+                raise CorefileError(word.position, f"'{word.text}' is not among the zones of 'kubernetes'")
+            self.multicluster += (zone,)
 
     def _option_startup_timeout(self, option: Option) -> None:
         self.startup_timeout = words.duration(words.arguments(option, 1, 1)[0])

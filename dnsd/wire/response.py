@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import overload
 
 import dnslib
+import msgspec
 from dnslib import RR
 
 from dnsd.wire import codes
@@ -98,8 +98,7 @@ class LazyRecords(Sequence[RR]):
         return self._records
 
 
-@dataclass(slots=True)
-class Layout:
+class Layout(msgspec.Struct, frozen=True, gc=False):
     """Where things are in a response. OPT is not among its records."""
 
     question: bytes
@@ -126,18 +125,15 @@ class Layout:
     """Rdata of OPT."""
 
 
-class Response:
+class Response(msgspec.Struct, frozen=True, gc=False):
     """A response that was read: its octets, where things are in them, and its sections, unpacked on demand."""
 
-    __slots__ = ("data", "flags", "id", "layout", "rcode")
-
-    def __init__(self, data: bytes, id_: int, flags: int, rcode: int, layout: Layout) -> None:
-        self.data = data
-        self.id = id_
-        self.flags = flags
-        self.rcode = rcode
-        """12 bits where OPT extends it."""
-        self.layout = layout
+    data: bytes
+    id: int
+    flags: int
+    rcode: int
+    """12 bits where OPT extends it."""
+    layout: Layout
 
     @property
     def answer(self) -> Sequence[RR]:

@@ -76,6 +76,9 @@ __all__ = [
     "status",
 ]
 
+CLOSING_TURNS = 10
+"""Turns of the loop after which connections are gone that were cut, or whose client went away within the handshake."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -396,7 +399,8 @@ class ApiServer:
         for connection in list(self._runner.server.connections):
             if connection.transport is not None:
                 connection.transport.abort()
-        await asyncio.sleep(0)
+        for _ in range(CLOSING_TURNS):
+            await asyncio.sleep(0)
 
     async def _stop(self) -> None:
         assert self._runner is not None

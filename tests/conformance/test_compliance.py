@@ -70,7 +70,9 @@ ROWS: dict[str, Row] = {
     "aa in the query": Row(soa(flags=AA), set=AA),
     "ra in the query": Row(soa(flags=RA), set=AA, clear=RA | Z),
     "tc in the query": Row(soa(flags=TC), set=AA),
-    "8.1.4.1 opcode: an unknown one": Row(struct.pack("!6H", 0x1234, 15 << 11, 0, 0, 0, 0), rcode=4, questions=0, answers=0),
+    "8.1.4.1 opcode: an unknown one": Row(
+        struct.pack("!6H", 0x1234, 15 << 11, 0, 0, 0, 0), rcode=4, questions=0, answers=0
+    ),
     "8.1.4.2 opcode and a question": Row(soa(flags=15 << 11), rcode=4, questions=0, answers=0),
     "opcodeflg: an unknown opcode and every flag": Row(
         soa(flags=15 << 11 | TC | RD | RA | Z | AD | CD), rcode=4, questions=0, answers=0, set=RD, clear=Z | AA

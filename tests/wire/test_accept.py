@@ -157,7 +157,7 @@ def judge(data: bytes) -> None:
         assert data[12 : 12 + len(result.question.wire)] == result.question.wire or result.question.class_ == 0
 
 
-@settings(max_examples=1000)
+@settings(max_examples=400)
 @given(st.binary(max_size=600))
 @example(header() + b"\xc0\x0c")
 @example(header(additionals=1) + Q + b"\xff")
@@ -165,7 +165,7 @@ def test_no_octets_raise(data: bytes) -> None:
     judge(data)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=400)
 @given(st.binary(max_size=80), st.integers(0, 1), st.integers(0, 1), st.integers(0, 2))
 def test_no_octets_after_a_sound_question_raise(data: bytes, answers: int, authorities: int, additionals: int) -> None:
     judge(header(answers=answers, authorities=authorities, additionals=additionals) + Q + data)
@@ -186,7 +186,7 @@ whole_queries = st.builds(
 )
 
 
-@settings(max_examples=1000)
+@settings(max_examples=400)
 @given(whole_queries, st.data())
 def test_no_mutation_of_a_query_raises(data: bytes, chosen: st.DataObject) -> None:
     mutated = bytearray(data)

@@ -121,7 +121,7 @@ def parsed(data: bytes) -> dns.message.Message:
     return dns.message.from_wire(data, one_rr_per_rrset=True, raise_on_truncation=False)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(sections, edns_variants)
 def test_over_tcp_everything_is_read_back(said: Sections, edns: bytes | None) -> None:
     asked = message(edns)
@@ -134,7 +134,7 @@ def test_over_tcp_everything_is_read_back(said: Sections, edns: bytes | None) ->
     assert (reply.edns >= 0) == (edns is not None)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(sections, edns_variants, st.integers(1, 30))
 def test_over_udp_a_prefix_of_whole_records_is_read_back(said: Sections, edns: bytes | None, times: int) -> None:
     asked = message(edns)

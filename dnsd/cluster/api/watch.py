@@ -75,9 +75,19 @@ class Resource:
     field_selector: str = ""
 
 
+def _label_selector(kind: Kind, settings: SourceSettings) -> str:
+    """Which objects of a kind are wanted; ServiceImports are chosen as namespaces are, as in the reference (3.1)."""
+    if kind in (objects.Namespace, objects.ServiceImport):
+        return settings.namespace_labels
+    if kind is objects.EndpointSlice and settings.imports:
+        return ",".join(filter(None, (objects.IMPORT_NAME_LABEL, settings.labels)))
+    return settings.labels
+
+
 RESOURCES: dict[Kind, Resource] = {
     objects.Namespace: Resource("namespaces", "/api/v1/namespaces"),
     objects.Service: Resource("services", "/api/v1/services"),
+    objects.ServiceImport: Resource("serviceimports", "/apis/multicluster.x-k8s.io/v1alpha1/serviceimports"),
     objects.EndpointSlice: Resource("endpointslices", "/apis/discovery.k8s.io/v1/endpointslices"),
     objects.Pod: Resource("pods", "/api/v1/pods", "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Unknown"),
 }
@@ -111,7 +121,7 @@ class Watch:
         self._held_since: float | None = None
         self._problem = ""
         self._reported: set[tuple[str, str, str]] = set()
-        selector = settings.namespace_labels if kind is objects.Namespace else settings.labels
+        selector = _label_selector(kind, settings)
         given = {"labelSelector": selector, "fieldSelector": self.resource.field_selector}
         self._selectors = {name: value for name, value in given.items() if value}
 

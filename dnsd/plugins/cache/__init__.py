@@ -117,17 +117,8 @@ class Cache(Plugin):
             entry.touch(now, prefetch.gap if entry.hits < prefetch.amount else 2 * prefetch.gap)
             if entry.hits >= prefetch.amount and now >= self._prefetch_at(entry):
                 self.counts["prefetch", query.client.server, ""] += self._refresh(query, key, entry, now, next_)
-        age = entry.age(now)
-        left = entry.ttl if self.settings.keep_ttl else entry.ttl - age
-        answer, authority, additional = timed(entry.answer, left)
-        return replace(
-            entry.answer,
-            answer=answer,
-            authority=authority,
-            additional=additional,
-            flags=_flags(query, entry.answer.flags | codes.AA),
-            validity=self._validity(entry, now),
-        )
+        left = entry.ttl if self.settings.keep_ttl else entry.ttl - entry.age(now)
+        return _give(query, entry, left, entry.flags | codes.AA, self._validity(entry, now))
 
     def _validity(self, entry: Entry, now: float) -> Validity:
         """How long a hit may be given again without asking here."""
@@ -167,8 +158,9 @@ class Cache(Plugin):
         ttl = self._lifetime(answer, kind)
         if not ttl:
             return answer
-        first, second, third = timed(answer, ttl)
-        if first is answer.answer and second is answer.authority and third is answer.additional:
+        sections = answer.answer, answer.authority, answer.additional
+        first, second, third = timed(sections, ttl)
+        if first is sections[0] and second is sections[1] and third is sections[2]:
             return answer
         return replace(answer, answer=first, authority=second, additional=third)
 
@@ -179,18 +171,19 @@ class Cache(Plugin):
         if kind is Kind.OTHER or not ttl or not store.keeps(query.name) or not small(answer):
             return None
         server = query.client.server
-        response = unchanged(answer.answer, answer.authority, answer.additional)
+        sections = answer.answer, answer.authority, answer.additional
+        response = unchanged(*sections)
         if response is not None and not key.startswith(_normal(response.question)):
             self.counts["drops", server, ""] += 1
             return None
         now = self._clock()
-        first, second, third = timed(answer, ttl)
-        kept = replace(answer, answer=first, authority=second, additional=third, cached=_type(kind))
-        entry = Entry(kept, kind, ttl, now)
+        entry = Entry(
+            kind, ttl, now, answer.rcode, answer.flags, response or sections, answer.options, answer.validity.keys
+        )
         self._put(key, entry, server)
-        # Without AA, a hit looks different: nothing but a hit may then be given again.
+        # A hit has AA. Where the answer has not, only what looks like a hit may be given again without asking here.
         validity = self._validity(entry, now) if answer.flags & codes.AA else ONCE
-        return replace(kept, flags=_flags(query, answer.flags), validity=validity)
+        return _give(query, entry, ttl, answer.flags, validity)
 
     def _put(self, key: bytes, entry: Entry, server: str) -> None:
         entries = self.success if entry.kind is Kind.SUCCESS else self.denial
@@ -230,19 +223,9 @@ class Cache(Plugin):
         return self._stale(query, entry, stale, now)
 
     def _stale(self, query: Query, entry: Entry, stale: Stale, now: float) -> Answer:
-        answer, authority, additional = timed(entry.answer, stale.ttl)
-        denied = entry.answer.rcode == Rcode.NXDOMAIN
-        since = math.floor(now - entry.end)
-        reason = Reason(f"expired {since} s ago", Ede.STALE_NXDOMAIN if denied else Ede.STALE_ANSWER)
-        return replace(
-            entry.answer,
-            answer=answer,
-            authority=authority,
-            additional=additional,
-            flags=_flags(query, entry.answer.flags | codes.AA),
-            validity=ONCE,
-            reason=reason,
-        )
+        error = Ede.STALE_NXDOMAIN if entry.rcode == Rcode.NXDOMAIN else Ede.STALE_ANSWER
+        reason = Reason(f"expired {math.floor(now - entry.end)} s ago", error)
+        return _give(query, entry, stale.ttl, entry.flags | codes.AA, ONCE, reason)
 
     def _refresh(self, query: Query, key: bytes, entry: Entry, now: float, next_: Next) -> bool:
         """Begin to fetch an entry anew, unless that is under way or has just failed."""
@@ -337,6 +320,23 @@ def _normal(question: bytes) -> bytes:
 def _key(query: Query) -> bytes:
     """Name, type, class, DO and CD."""
     return _normal(query.question.wire) + bytes((query.do | query.cd << 1,))
+
+
+def _give(query: Query, entry: Entry, ttl: int, flags: int, validity: Validity, reason: Reason | None = None) -> Answer:
+    """An entry as an answer, with `ttl` seconds in every record."""
+    answer, authority, additional = entry.sections(ttl)
+    return Answer(
+        entry.rcode,
+        _flags(query, flags),
+        answer,
+        authority,
+        additional,
+        validity,
+        reason,
+        options=entry.options,
+        forwarded=True,
+        cached=_type(entry.kind),
+    )
 
 
 def _flags(query: Query, flags: int) -> int:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 import cachetools
+import msgspec
 from dnslib import RR
 
 from dnsd.cluster.index import Key
@@ -19,8 +21,10 @@ from dnsd.resolve.answer import Answer
 from dnsd.wire import codes
 from dnsd.wire.codes import Rcode, Type
 from dnsd.wire.records import MAX_TTL
-from dnsd.wire.response import LazyRecords, unchanged
+from dnsd.wire.response import LazyRecords, Response, unchanged
 
+Sections: TypeAlias = tuple[Sequence[RR], Sequence[RR], Sequence[RR]]
+"""Answer, authority and additional."""
 MAX_ENTRY = 4096
 """Octets of an answer that is kept: few are longer, and only so does a bound on entries bound memory."""
 MAX_RECORDS = 64
@@ -83,9 +87,8 @@ def denial_ttl(answer: Answer) -> int:
     return min([least, *minimums])
 
 
-def timed(answer: Answer, ttl: int) -> tuple[Sequence[RR], Sequence[RR], Sequence[RR]]:
-    """The sections of an answer with `ttl` seconds in every record; those that need no change are the same ones."""
-    sections = answer.answer, answer.authority, answer.additional
+def timed(sections: Sections, ttl: int) -> Sections:
+    """The sections with `ttl` seconds in every record; those that need no change are the same ones."""
     response = unchanged(*sections)
     if response is not None:
         response = response.with_ttl(ttl)
@@ -112,25 +115,34 @@ def small(answer: Answer) -> bool:
     return len(answer.answer) + len(answer.authority) + len(answer.additional) <= MAX_RECORDS
 
 
-class Entry:
-    """An answer that is kept."""
+class Entry(msgspec.Struct, gc=False):
+    """An answer that is kept. One of an upstream's octets is three objects, none of which garbage collection sees."""
 
-    __slots__ = ("answer", "asked", "hits", "keys", "kind", "recheck", "stored", "ttl")
+    kind: Kind
+    ttl: int
+    """Seconds that it lives, and that its records show when it comes."""
+    stored: float
+    """When it came: seconds on the monotonic clock."""
+    rcode: int
+    flags: int
+    body: Response | Sections
+    """What the upstream sent, or what became of that on its way here."""
+    options: tuple[tuple[int, bytes], ...]
+    keys: frozenset[Key]
+    """What was read of a cluster before an upstream was asked."""
+    hits: int = 0
+    """Queries in a row without a gap, as `touch` counts them."""
+    asked: float = 0.0
+    """When the last of them came."""
+    recheck: float = 0.0
+    """No refresh before this moment: one failed."""
 
-    def __init__(self, answer: Answer, kind: Kind, ttl: int, stored: float) -> None:
-        self.answer = answer
-        self.kind = kind
-        self.ttl = ttl
-        """Seconds that it lives; every record has it."""
-        self.stored = stored
-        self.keys: frozenset[Key] = answer.validity.keys
-        """What was read of a cluster before an upstream was asked."""
-        self.hits = 0
-        """Queries in a row without a gap, as `touch` counts them."""
-        self.asked = stored
-        """When the last of them came."""
-        self.recheck = 0.0
-        """No refresh before this moment: one failed."""
+    def sections(self, ttl: int) -> Sections:
+        """Answer, authority and additional, with `ttl` seconds in every record."""
+        if isinstance(self.body, tuple):
+            return timed(self.body, ttl)
+        response = self.body.with_ttl(ttl)
+        return response.answer, response.authority, response.additional
 
     def touch(self, now: float, gap: float) -> None:
         """Count a query, and begin anew if the last one was `gap` seconds ago or more."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 MAX_DEPTH = 50
@@ -125,13 +125,18 @@ class Template:
     """The fields of the data that it uses, where that can be seen; an empty one is all of the data."""
 
 
+_ESCAPE = r"""\\(?:[abfnrtv\\"']|[0-7]{3}|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})"""
 _TOKEN = re.compile(
     r"""
     (?P<blank>\s+)
   | (?P<close>-?\}\})
-  | (?P<string>"(?:[^"\\\n]|\\.)*")
+  | (?P<string>"(?:[^"\\\n]|"""
+    + _ESCAPE
+    + r""")*")
   | (?P<raw>`[^`]*`)
-  | (?P<char>'(?:[^'\\\n]|\\.)+')
+  | (?P<char>'(?:[^'\\\n]|"""
+    + _ESCAPE
+    + r""")')
   | (?P<number>[+-]?(?:0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO][0-7]+|[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?))
   | (?P<variable>\$\w*)
   | (?P<field>\.[^\W\d]\w*)
@@ -152,16 +157,6 @@ def parse(text: str, functions: Collection[str]) -> Template:
         TemplateError: it is none.
     """
     return _Parser(text, functions).template()
-
-
-@dataclass(slots=True)
-class _Scope:
-    """What is inside one `if`, `with`, `range` or the whole."""
-
-    kind: str
-    nodes: list[Node] = field(default_factory=list)
-    variables: int = 0
-    """How many there are outside."""
 
 
 class _Parser:
@@ -261,9 +256,11 @@ class _Parser:
         outside = len(self.variables)
         pipe = self.pipe(kind)
         self.end_of_action()
+        inside = len(self.variables)
         self.enter(kind)
         body, end = self.list_()
         self.scopes.pop()
+        del self.variables[inside:]
         otherwise: tuple[Node, ...] = ()
         if end == "else":
             otherwise, end = self.otherwise(kind)
@@ -276,13 +273,14 @@ class _Parser:
     def otherwise(self, kind: str) -> tuple[tuple[Node, ...], str | None]:
         """What follows `else`; after `else if` and `else with` that is one block, which ends this one too."""
         word = self.tokens[0].text if self.tokens else ""
+        self.enter("else")
         if word == kind and kind != "range":
             self.tokens.pop(0)
-            inner = self.block(kind)
-            return (inner,), "end"
-        self.end_of_action()
-        self.enter("else")
-        nodes, end = self.list_()
+            nodes: tuple[Node, ...] = (self.block(kind),)
+            end: str | None = "end"
+        else:
+            self.end_of_action()
+            nodes, end = self.list_()
         self.scopes.pop()
         return nodes, end
 
@@ -393,9 +391,9 @@ def _literal(token: Token) -> Value:
     if token.kind == "raw":
         return token.text[1:-1]
     try:
-        if token.kind != "number":
-            value = ast.literal_eval(token.text)
-            return ord(value) if token.kind == "char" else value
-        return float(token.text) if re.search(r"(?i)^[^x]*[.e]", token.text) else int(token.text, 0)
-    except (ValueError, SyntaxError, TypeError) as error:
+        if token.kind == "number":
+            return float(token.text) if re.search(r"(?i)^[^x]*[.e]", token.text) else int(token.text, 0)
+        value = ast.literal_eval(token.text)
+    except (ValueError, SyntaxError) as error:
         raise TemplateError(f"{token.text} is no literal") from error
+    return ord(value) if token.kind == "char" else value
