@@ -50,6 +50,11 @@ class Report:
         """Answers a second."""
         return self.completed / self.seconds
 
+    @property
+    def in_flight(self) -> float:
+        """How many questions waited for an answer on average (Little's law)."""
+        return self.rate * self.latency
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -96,8 +101,8 @@ def ask(port: int, load: Load, directory: Path) -> Report:
     """Run dnsperf to its end. Raises StalledError, or BenchmarkError if nothing was answered."""
     with Run(port, load, directory) as run:
         report = run.report()
-    if load.tcp and load.seconds is not None and report.sent < OUTSTANDING:
-        raise StalledError(f"dnsperf sent {report.sent} questions in {load.seconds} s and waited for no answer")
+    if load.tcp and load.rate is None and report.in_flight < 1:
+        raise StalledError(f"dnsperf sent {report.sent} questions in {report.seconds} s and waited for no answer")
     return report
 
 

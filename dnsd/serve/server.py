@@ -95,10 +95,10 @@ class Server:
     async def _close(self, listener: Listener) -> None:
         for server in listener.tcp:
             server.close()
-        for connection in tuple(listener.connections):
-            connection.drain()
+        stops = [udp.stop() for _, udp in listener.udp]
+        drains = [connection.drain() for connection in tuple(listener.connections)]
         with suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.gather(*(udp.stop() for _, udp in listener.udp)), DRAIN_SECONDS)
+            await asyncio.wait_for(asyncio.gather(*stops, *drains), DRAIN_SECONDS)
         for sock, _ in listener.udp:
             sock.close()
 

@@ -93,11 +93,13 @@ class Tcp(asyncio.Protocol):
 
     # -- ours
 
-    def drain(self) -> None:
-        """Answer what has arrived, then close."""
+    async def drain(self) -> None:
+        """Read no more, answer what has arrived, then close."""
         self._closing = True
-        if self._task is None:
-            self._transport.close()
+        self._transport.pause_reading()
+        while self._task is not None:
+            await asyncio.wait([self._task])
+        self._transport.close()
 
     def _answer(self) -> None:
         """Reply to the queries at the front of the buffer until one is not complete or has to wait."""
@@ -143,10 +145,8 @@ class Tcp(asyncio.Protocol):
         self._task = None
         if self._transport.is_closing():
             return
-        if self._closing:
-            self._transport.close()
-            return
-        self._deadline = self._loop.time() + IDLE_SECONDS
+        if not self._paused:
+            self._deadline = self._loop.time() + IDLE_SECONDS
         self._resume()
 
     async def _turn(self) -> None:
@@ -158,7 +158,7 @@ class Tcp(asyncio.Protocol):
     def _resume(self) -> None:
         if self._task is None and not self._paused and not self._transport.is_closing():
             self._answer()
-        if not self._paused and len(self._buffer) <= MAX_BUFFERED:
+        if not self._paused and not self._closing and len(self._buffer) <= MAX_BUFFERED:
             self._transport.resume_reading()
 
     def _wait(self, seconds: float) -> None:

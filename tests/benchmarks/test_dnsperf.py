@@ -57,6 +57,7 @@ def test_statistics() -> None:
     assert (report.seconds, report.latency) == (2.00023, 0.000149)
     assert report.rcodes == {"NOERROR": 642_930, "NXDOMAIN": 26_902}
     assert report.rate == pytest.approx(334_877.489)
+    assert report.in_flight == pytest.approx(49.9, abs=0.1)
 
 
 def test_latencies_are_those_of_answers_and_not_of_time_outs() -> None:

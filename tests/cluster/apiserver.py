@@ -375,11 +375,11 @@ class ApiServer:
 
     async def _open(self) -> None:
         assert self._runner is not None
-        listening = socket.socket()
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(("127.0.0.1", self.port))
-        self.port = listening.getsockname()[1]
-        self._site = web.SockSite(self._runner, listening, ssl_context=self._tls())
+        self._listening = socket.socket()
+        self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listening.bind(("127.0.0.1", self.port))
+        self.port = self._listening.getsockname()[1]
+        self._site = web.SockSite(self._runner, self._listening, ssl_context=self._tls())
         await self._site.start()
 
     def _tls(self) -> ssl.SSLContext:
@@ -395,18 +395,23 @@ class ApiServer:
         assert self._runner is not None
         assert self._runner.server is not None
         assert self._site is not None
+        # A connection that was accepted but not yet taken over would be left open by a server that closes.
+        self._loop.remove_reader(self._listening)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
         await self._site.stop()
-        for connection in list(self._runner.server.connections):
-            if connection.transport is not None:
-                connection.transport.abort()
         for _ in range(CLOSING_TURNS):
+            for connection in list(self._runner.server.connections):
+                if connection.transport is not None:
+                    connection.transport.abort()
             await asyncio.sleep(0)
 
     async def _stop(self) -> None:
         assert self._runner is not None
-        if self._site is not None and self._runner.server is not None:
-            await self._close()
+        await self._close()
         await self._runner.cleanup()
+        for _ in range(CLOSING_TURNS):
+            await asyncio.sleep(0)
 
     # -- between threads
 

@@ -13,7 +13,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from dnsd.cluster.index import Index
-from dnsd.cluster.objects import KINDS, Object
+from dnsd.cluster.objects import KINDS, EndpointSlice, Namespace, Object, Pod, Service
 
 Json: TypeAlias = dict[str, Any]
 Identity: TypeAlias = tuple[str, str, str]
@@ -64,7 +64,7 @@ def parsed(item: Json) -> Object:
 
 def filled(world: World, *, now: float = 1000.0) -> Index:
     """An index that holds a cluster, synced."""
-    index = Index(KINDS.values(), pod_names=True)
+    index = Index((Namespace, Service, EndpointSlice, Pod), pod_names=True)
     for item in world.values():
         index.put(parsed(item), now)
     for kind in index.kinds:

@@ -56,7 +56,7 @@ def _misfits(expression: str, metrics: dict[str, Metric]) -> Iterator[str]:
     used = usage(expression)
     if not used.matched:
         yield "no metric"
-    labels_of_all: set[str] = set()
+    labels_of_all: frozenset[str] = frozenset()
     for name, matchers in used.matched:
         found = _find(name, metrics)
         if found is None:
@@ -66,11 +66,10 @@ def _misfits(expression: str, metrics: dict[str, Metric]) -> Iterator[str]:
         labels_of_all |= labels
         if unknown := matchers - labels - TARGET_LABELS:
             yield f"{name} has no label {', '.join(sorted(unknown))}"
-        counts = metric.type == "counter" or (metric.type == "histogram")
-        if counts and not re.search(rf"(rate|increase)\(\s*{name}\b", expression):
+        if metric.type in {"counter", "histogram"} and not re.search(rf"(rate|increase)\(\s*{name}\b", expression):
             yield f"{name} counts from the start of a process: ask for its rate or increase"
-    if unknown := used.grouped - labels_of_all - TARGET_LABELS:
-        yield f"nothing has the label {', '.join(sorted(unknown))}"
+    if missing := used.grouped - labels_of_all - TARGET_LABELS:
+        yield f"nothing has the label {', '.join(sorted(missing))}"
 
 
 def _find(name: str, metrics: dict[str, Metric]) -> tuple[Metric, frozenset[str]] | None:
@@ -81,5 +80,5 @@ def _find(name: str, metrics: dict[str, Metric]) -> tuple[Metric, frozenset[str]
     for suffix in SUFFIXES:
         metric = metrics.get(name.removesuffix(suffix)) if name.endswith(suffix) else None
         if metric is not None and metric.type == "histogram":
-            return metric, metric.labels | ({"le"} if suffix == "_bucket" else set())
+            return metric, metric.labels | (frozenset({"le"}) if suffix == "_bucket" else frozenset())
     return None

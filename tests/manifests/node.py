@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-import urllib.request
 from pathlib import Path
 
-from tests.process import DEADLINE, Dnsd, command
+from tests.manifests.web import get
+from tests.process import command
 
 ADDRESS = "169.254.20.10"
 UPSTREAM = """\
@@ -44,22 +44,12 @@ def main(folder: Path) -> dict[str, object]:
             "address": node.texts("web.shop.svc.cluster.local", host=ADDRESS),
             "over TCP": node.texts("web.shop.svc.cluster.local", host=ADDRESS, tcp=True),
             "reverse": node.texts("1.10.96.10.in-addr.arpa", "PTR", host=ADDRESS),
-            "health": _get(f"http://{ADDRESS}:8080/health"),
-            "metrics": "coredns_forward" in _get("http://127.0.0.1:9253/metrics"),
-            "elsewhere": _answers_elsewhere(node),
+            "health": get(ADDRESS, 8080, "/health"),
+            "metrics": "coredns_forward" in get("127.0.0.1", 9253, "/metrics")[1],
+            "elsewhere": node.answers("127.0.0.2"),
         }
         seen["exit status"] = node.stop()
     return seen
-
-
-def _get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=DEADLINE) as response:
-        text: str = response.read().decode()
-    return text
-
-
-def _answers_elsewhere(node: Dnsd) -> bool:
-    return node.answers("127.0.0.2")
 
 
 if __name__ == "__main__":

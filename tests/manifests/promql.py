@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+) | (?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*') | (?P<range>\[[^\]]*\])
-      | (?P<number>\d+(?:\.\d+)?(?:[a-z]+)?) | (?P<name>[A-Za-z_:][A-Za-z0-9_:]*) | (?P<operator>=~|!~|!=|==|>=|<=|.)""",
+      | (?P<number>\d+(?:\.\d+)?(?:[a-z]+)?) | (?P<name>[A-Za-z_:]\w*) | (?P<operator>=~|!~|!=|==|>=|<=|.)""",
     re.VERBOSE,
 )
 _GROUPING = frozenset({"by", "without", "on", "ignoring", "group_left", "group_right"})

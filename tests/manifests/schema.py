@@ -1,4 +1,4 @@
-"""What the API server takes, from the models of the `kubernetes` package and, for the Prometheus operator, from here."""
+"""What the API server takes: by the models of the `kubernetes` package, and by those here for the operator's kinds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 import kubernetes.client
 import msgspec
-from pydantic import ValidationError
 
 from tests.manifests.kustomize import Object
 
@@ -97,10 +96,11 @@ def _operator_problems(item: Object) -> list[str]:
 def _model_problems(model: Any, item: Object) -> list[str]:
     try:
         parsed = model.model_validate(item)
-    except ValidationError as error:
+    except ValueError as error:
         return [str(error)]
     # The models take the snake_case names of their own attributes too, which the API server does not.
-    written = kubernetes.client.ApiClient().sanitize_for_serialization(parsed)
+    write: Any = kubernetes.client.ApiClient().sanitize_for_serialization
+    written = write(parsed)
     return [] if written == item else [f"{written} is not {item}"]
 
 

@@ -36,7 +36,9 @@ def project() -> dict[str, Any]:
 def test_the_image_is_built_in_two_stages_of_one_base(stages: list[list[tuple[str, str]]]) -> None:
     build, final = stages
     assert (build[0], final[0]) == (("FROM", "${BASE} AS build"), ("FROM", "${BASE}"))
-    assert [arguments for instruction, arguments in final if instruction == "COPY"] == ["--from=build /opt/dnsd /opt/dnsd"]
+    assert [arguments for instruction, arguments in final if instruction == "COPY"] == [
+        "--from=build /opt/dnsd /opt/dnsd"
+    ]
 
 
 def test_the_base_is_a_python_that_dnsd_runs_on(project: dict[str, Any]) -> None:
@@ -103,5 +105,7 @@ def test_the_interpreter_of_dnsd_alone_may_bind_port_53(stages: list[list[tuple[
 
 
 def test_the_ports_are_those_of_the_manifests(stages: list[list[tuple[str, str]]]) -> None:
-    ports = {(int(number), protocol.upper()) for number, protocol in re.findall(r"(\d+)/(\w+)", dict(stages[-1])["EXPOSE"])}
+    ports = {
+        (int(number), protocol.upper()) for number, protocol in re.findall(r"(\d+)/(\w+)", dict(stages[-1])["EXPOSE"])
+    }
     assert ports == Workload(render("base"), "Deployment", "dnsd").ports

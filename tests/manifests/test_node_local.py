@@ -143,7 +143,7 @@ def test_a_node_answers_at_the_local_address_what_the_cluster_says(node: Workloa
         "address": ["10.96.10.1"],
         "over TCP": ["10.96.10.1"],
         "reverse": ["web.shop.svc.cluster.local."],
-        "health": "OK",
+        "health": [200, "OK"],
         "metrics": True,
         "elsewhere": False,
         "exit status": 0,
@@ -151,7 +151,7 @@ def test_a_node_answers_at_the_local_address_what_the_cluster_says(node: Workloa
 
 
 def _on_a_node(node: Workload, folder: Path) -> object:
-    """Run the init container's script twice, as after a restart, and then `node.main`, in an empty network namespace."""
+    """Run the init container's script twice, as after a restart, and then `node.main`, in a new network namespace."""
     for program in ("unshare", "ip"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not on PATH: no network namespace for a node")

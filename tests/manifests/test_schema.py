@@ -34,9 +34,7 @@ def test_the_api_server_takes_every_object_as_it_is(folder: str) -> None:
 @pytest.mark.parametrize("component", COMPONENTS)
 @pytest.mark.parametrize("folder", ["base", "overlays/autoscale"])
 def test_a_component_goes_with_the_base_and_what_builds_on_it(folder: str, component: str, tmp_path: Path) -> None:
-    objects = render_with(
-        tmp_path, {"resources": [f"manifests/{folder}"], "components": [f"manifests/{component}"]}
-    )
+    objects = render_with(tmp_path, {"resources": [f"manifests/{folder}"], "components": [f"manifests/{component}"]})
     assert [problems(item) for item in objects] == [[] for _ in objects]
     assert {_title(item) for item in objects} == {_title(item) for item in render(folder)}
 

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 import dns.exception
 import dns.name
 import dns.rdata
+import dns.rdatatype
 import dns.zone
 import pytest
 from dnslib import RR
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnsd.plugins.file import reader, tokens, zone
+from dnsd.plugins.file import tokens
 from dnsd.plugins.file.rdata import MAX_RDATA
 from dnsd.plugins.file.reader import MAX_GENERATED, MAX_INCLUDES, records
 from dnsd.plugins.file.tokens import ZoneError
@@ -129,42 +130,46 @@ def test_rdata_is_the_octets_that_dnspython_makes_of_it(text: str) -> None:
 @pytest.mark.parametrize("text", RDATA)
 def test_what_is_packed_is_what_was_read(text: str) -> None:
     (record,) = records(f"x 60 {text}", "db", ORIGIN, nothing)
-    rdata = dns.rdata.from_wire("IN", record.rr.rtype, record.wire, 0, len(record.wire))
-    assert dns.rdata.from_wire("IN", record.rr.rtype, packed(record.rr), 0, len(packed(record.rr))) == rdata
+    rdtype = dns.rdatatype.RdataType.make(record.rr.rtype)
+    rdata = dns.rdata.from_wire("IN", rdtype, record.wire, 0, len(record.wire))
+    assert dns.rdata.from_wire("IN", rdtype, packed(record.rr), 0, len(packed(record.rr))) == rdata
 
 
 ENTRIES = [
-    ("an owner relative to the origin", "www 60 A 192.0.2.1", [("www.example.org.", 60)]),
-    ("an absolute owner", "www.example.com. 60 A 192.0.2.1", [("www.example.com.", 60)]),
-    ("the origin itself", "@ 60 A 192.0.2.1", [("example.org.", 60)]),
-    ("the owner of the record before", "a 60 A 192.0.2.1\n  A 192.0.2.2", [("a.example.org.", 60)] * 2),
-    ("the owner before, over a comment", "a 60 A 192.0.2.1\n ; b\n\n\tA 192.0.2.2", [("a.example.org.", 60)] * 2),
-    ("class before TTL", "a IN 60 A 192.0.2.1", [("a.example.org.", 60)]),
-    ("TTL before class", "a 60 IN A 192.0.2.1", [("a.example.org.", 60)]),
-    ("an owner that is called as a class", "in 60 in a 192.0.2.1", [("in.example.org.", 60)]),
-    ("an owner of digits", "10 60 IN A 192.0.2.1", [("10.example.org.", 60)]),
-    ("a TTL with units", "a 1W2d3H4m5s A 192.0.2.1", [("a.example.org.", 788_645)]),
-    ("the TTL of $TTL", "$TTL 90\na A 192.0.2.1", [("a.example.org.", 90)]),
-    ("$TTL over the TTL before", "$TTL 90\na 60 A 192.0.2.1\nb A 192.0.2.2", [("a.example.org.", 60), ("b.example.org.", 90)]),
-    ("the TTL of the record before", "a 60 A 192.0.2.1\nb A 192.0.2.2", [("a.example.org.", 60), ("b.example.org.", 60)]),
-    ("a SOA record's minimum, where nothing says", "@ SOA a b 1 2 3 4 77", [("example.org.", 77)]),
-    ("$ORIGIN", "$ORIGIN sub\na 60 A 192.0.2.1\n$ORIGIN com.\nb 60 A 192.0.2.1", [("a.sub.example.org.", 60), ("b.com.", 60)]),
-    ("an owner that outlives $ORIGIN", "a 60 A 192.0.2.1\n$ORIGIN com.\n A 192.0.2.2", [("a.example.org.", 60)] * 2),
-    ("parentheses over lines", "a 60 ( A ; here\n\n 192.0.2.1 )\nb 60 A 192.0.2.2", [("a.example.org.", 60), ("b.example.org.", 60)]),
-    ("parentheses in parentheses", "a ((60)\n A) 192.0.2.1", [("a.example.org.", 60)]),
-    ("an escaped dot in a label", r"a\.b 60 A 192.0.2.1", [(r"a\.b.example.org.", 60)]),
-    ("an escaped dot at the end", r"a\. 60 A 192.0.2.1", [(r"a\..example.org.", 60)]),
-    ("an octet by its number", r"\000\255 60 A 192.0.2.1", [(r"\000\255.example.org.", 60)]),
-    ("a semicolon that is no comment", r"a\;b 60 A 192.0.2.1", [(r"a\;b.example.org.", 60)]),
-    ("carriage returns and a byte order mark", "\ufeffa 60 A 192.0.2.1\r\n\r\nb 60 A 192.0.2.2\r\n", [("a.example.org.", 60), ("b.example.org.", 60)]),
-    ("a generic class and type", "a 60 CLASS1 TYPE1 192.0.2.1", [("a.example.org.", 60)]),
+    ("an owner relative to the origin", "www 60 A 192.0.2.1", "www.example.org. 60"),
+    ("an absolute owner", "www.example.com. 60 A 192.0.2.1", "www.example.com. 60"),
+    ("the origin itself", "@ 60 A 192.0.2.1", "example.org. 60"),
+    ("the owner of the record before", "a 60 A 192.0.2.1\n  A 192.0.2.2", "a.example.org. 60, a.example.org. 60"),
+    ("the owner before, over a comment", "a 60 A 192.0.2.1\n ; b\n\n\tA 192.0.2.2",
+     "a.example.org. 60, a.example.org. 60"),
+    ("class before TTL", "a IN 60 A 192.0.2.1", "a.example.org. 60"),
+    ("TTL before class", "a 60 IN A 192.0.2.1", "a.example.org. 60"),
+    ("an owner that is called as a class", "in 60 in a 192.0.2.1", "in.example.org. 60"),
+    ("an owner of digits", "10 60 IN A 192.0.2.1", "10.example.org. 60"),
+    ("a TTL with units", "a 1W2d3H4m5s A 192.0.2.1", "a.example.org. 788645"),
+    ("the TTL of $TTL", "$TTL 90\na A 192.0.2.1", "a.example.org. 90"),
+    ("$TTL over the TTL before", "$TTL 90\na 60 A 192.0.2.1\nb A 192.0.2.2", "a.example.org. 60, b.example.org. 90"),
+    ("the TTL of the record before", "a 60 A 192.0.2.1\nb A 192.0.2.2", "a.example.org. 60, b.example.org. 60"),
+    ("a SOA record's minimum, where nothing says", "@ SOA a b 1 2 3 4 77", "example.org. 77"),
+    ("$ORIGIN", "$ORIGIN sub\na 60 A 192.0.2.1\n$ORIGIN com.\nb 60 A 192.0.2.1", "a.sub.example.org. 60, b.com. 60"),
+    ("an owner that outlives $ORIGIN", "a 60 A 192.0.2.1\n$ORIGIN com.\n A 192.0.2.2",
+     "a.example.org. 60, a.example.org. 60"),
+    ("parentheses over lines", "a 60 ( A ; here\n\n 192.0.2.1 )\nb 60 A 192.0.2.2",
+     "a.example.org. 60, b.example.org. 60"),
+    ("parentheses in parentheses", "a ((60)\n A) 192.0.2.1", "a.example.org. 60"),
+    ("an escaped dot in a label", r"a\.b 60 A 192.0.2.1", r"a\.b.example.org. 60"),
+    ("an escaped dot at the end", r"a\. 60 A 192.0.2.1", r"a\..example.org. 60"),
+    ("an octet by its number", r"\000\255 60 A 192.0.2.1", r"\000\255.example.org. 60"),
+    ("a semicolon that is no comment", r"a\;b 60 A 192.0.2.1", r"a\;b.example.org. 60"),
+    ("carriage returns and a byte order mark", "\ufeffa 60 A 192.0.2.1\r\n\r\nb 60 A 192.0.2.2\r\n",
+     "a.example.org. 60, b.example.org. 60"),
+    ("a generic class and type", "a 60 CLASS1 TYPE1 192.0.2.1", "a.example.org. 60"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("rule", "text", "expected"), ENTRIES, ids=[row[0] for row in ENTRIES])
-def test_a_record_takes_its_owner_and_ttl_from(rule: str, text: str, expected: list[tuple[str, int]]) -> None:
-    found = [(owner.replace(r"\;", ";"), ttl) for owner, ttl, _, _ in read(text)]
-    assert found == [(owner.replace(r"\;", ";"), ttl) for owner, ttl in expected]
+def test_a_record_takes_its_owner_and_ttl_from(rule: str, text: str, expected: str) -> None:
+    assert ", ".join(f"{owner} {ttl}" for owner, ttl, _, _ in read(text)) == expected
 
 
 GENERATE = [
@@ -256,7 +261,7 @@ def test_what_is_wrong_is_refused_with_file_and_line(text: str, line: int, messa
 
 
 def test_an_error_in_an_included_file_is_at_its_place_there() -> None:
-    with pytest.raises(ZoneError, match="^inner:2: "):
+    with pytest.raises(ZoneError, match=r"^inner:2: "):
         read("$INCLUDE inner", inner="a 60 A 192.0.2.1\nb 60 A x\n")
 
 
@@ -353,15 +358,13 @@ def test_every_name_between_a_record_and_the_apex_exists(rows: list[tuple[str, s
 
 @given(st.text(st.characters(max_codepoint=300), max_size=200) | st.text('ab.;()"\\$ \n\t019@\ufeff*', max_size=80))
 def test_any_text_is_records_or_an_error_with_its_place(text: str) -> None:
+    lines = text.count("\n") + 1
     try:
-        found = read(text)
+        found: list[object] | ZoneError = [*read(text)]
     except ZoneError as error:
-        assert error.file == "db"
-        assert 1 <= error.line <= text.count("\n") + 1
+        found = error
+    if isinstance(found, ZoneError):
+        assert found.file == "db"
+        assert 1 <= found.line <= lines
     else:
-        assert len(found) <= text.count("\n") + 1
-
-
-def test_modules_named_here_are_the_ones_under_test() -> None:
-    assert reader.MAX_INCLUDES == MAX_INCLUDES
-    assert zone.MAX_WARNINGS == MAX_WARNINGS
+        assert len(found) <= lines

@@ -1,4 +1,4 @@
-"""The size that metrics and logs tell is that of the message with every name in full: dnspython says how long that is."""
+"""The size that metrics and logs tell: that of a message with every name in full, as long as dnspython says it is."""
 
 from __future__ import annotations
 

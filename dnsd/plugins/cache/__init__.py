@@ -19,7 +19,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from dnsd.cluster.index import Key
 from dnsd.corefile.syntax import Directive
 from dnsd.plugins.cache import settings as directive
-from dnsd.plugins.cache.entries import Entries, Entry, Kind, denial_ttl, kind_of, least_ttl, small, timed
+from dnsd.plugins.cache.entries import Body, Entries, Entry, Kind, body_of, kind_of, least_ttl, small, timed
 from dnsd.plugins.cache.settings import Mode, Settings, Stale
 from dnsd.resolve.answer import ONCE, Answer, Failure, Reason, Validity
 from dnsd.resolve.plugin import Context, Next, Plugin
@@ -27,7 +27,7 @@ from dnsd.resolve.query import Query
 from dnsd.wire import codes
 from dnsd.wire.codes import Ede, Rcode, Type, type_text
 from dnsd.wire.name import is_under, to_text
-from dnsd.wire.response import unchanged
+from dnsd.wire.response import Response
 
 log = logging.getLogger("dnsd.plugin.cache")
 
@@ -38,6 +38,7 @@ FAILURE_SECONDS = 1.0
 MAX_FAILURES = 1024
 """Questions that are remembered to have failed."""
 
+_TRANSFERS = frozenset(map(int, (Type.AXFR, Type.IXFR)))
 _REMEMBERED = frozenset({Ede.NO_REACHABLE_AUTHORITY, Ede.NETWORK_ERROR})
 """Failures of upstreams; others are about this server, and pass at once."""
 
@@ -73,7 +74,8 @@ class Cache(Plugin):
 
     async def answer(self, query: Query, next_: Next) -> Answer:
         """The answer that is kept, or the next plugin's, to be kept."""
-        if query.type in (Type.AXFR, Type.IXFR) or not any(is_under(query.name, zone) for zone in self.settings.zones):
+        name = query.name
+        if query.type in _TRANSFERS or not any(is_under(name, zone) for zone in self.settings.zones):
             return await next_(query)
         server = query.client.server
         self.counts["requests", server, ""] += 1
@@ -148,38 +150,33 @@ class Cache(Plugin):
             if failure.error in _REMEMBERED and self.settings.servfail:
                 self._failures[key] = _Failed(type(failure), failure.text, self._clock() + FAILURE_SECONDS)
             raise
-        kind = kind_of(answer, query.type)
-        if not answer.forwarded:
-            return self._capped(answer, kind)
-        return self._keep(query, key, answer, kind) or self._capped(answer, kind)
+        body = body_of(answer)
+        kind = kind_of(answer, body, query.type)
+        kept = self._keep(query, key, answer, body, kind) if answer.forwarded else None
+        return kept or self._capped(answer, body, kind)
 
-    def _capped(self, answer: Answer, kind: Kind) -> Answer:
+    def _capped(self, answer: Answer, body: Body, kind: Kind) -> Answer:
         """An answer that is not kept, with the TTLs that it would have if it were."""
-        ttl = self._lifetime(answer, kind)
+        ttl = self._lifetime(body, kind)
         if not ttl:
             return answer
-        sections = answer.answer, answer.authority, answer.additional
-        first, second, third = timed(sections, ttl)
-        if first is sections[0] and second is sections[1] and third is sections[2]:
+        first, second, third = timed(body, ttl)
+        if first is answer.answer and second is answer.authority and third is answer.additional:
             return answer
         return replace(answer, answer=first, authority=second, additional=third)
 
-    def _keep(self, query: Query, key: bytes, answer: Answer, kind: Kind) -> Answer | None:
+    def _keep(self, query: Query, key: bytes, answer: Answer, body: Body, kind: Kind) -> Answer | None:
         """Keep an upstream's answer: how it is to be given now, or None where it may not be kept."""
         store = self.settings.success if kind is Kind.SUCCESS else self.settings.denial
-        ttl = self._lifetime(answer, kind)
-        if kind is Kind.OTHER or not ttl or not store.keeps(query.name) or not small(answer):
+        ttl = self._lifetime(body, kind)
+        if kind is Kind.OTHER or not ttl or not store.keeps(query.name) or not small(body):
             return None
         server = query.client.server
-        sections = answer.answer, answer.authority, answer.additional
-        response = unchanged(*sections)
-        if response is not None and not key.startswith(_normal(response.question)):
+        if isinstance(body, Response) and not key.startswith(_normal(body.question)):
             self.counts["drops", server, ""] += 1
             return None
         now = self._clock()
-        entry = Entry(
-            kind, ttl, now, answer.rcode, answer.flags, response or sections, answer.options, answer.validity.keys
-        )
+        entry = Entry(kind, ttl, now, answer.rcode, answer.flags, body, answer.options, answer.validity.keys)
         self._put(key, entry, server)
         # A hit has AA. Where the answer has not, only what looks like a hit may be given again without asking here.
         validity = self._validity(entry, now) if answer.flags & codes.AA else ONCE
@@ -197,13 +194,12 @@ class Cache(Plugin):
         elif entry.kind is Kind.DENIAL and (stale is None or not stale.prefer_positive):
             self.success.drop(key)
 
-    def _lifetime(self, answer: Answer, kind: Kind) -> int:
+    def _lifetime(self, body: Body, kind: Kind) -> int:
         """Seconds that an answer of this kind lives, and that its records say."""
         if kind is Kind.ERROR:
             return int(self.settings.servfail)
-        if kind is Kind.DENIAL:
-            return self.settings.denial.clamp(denial_ttl(answer))
-        return self.settings.success.clamp(least_ttl(answer))
+        store = self.settings.denial if kind is Kind.DENIAL else self.settings.success
+        return store.clamp(least_ttl(body, kind))
 
     # -- what is over, or about to be
 
@@ -239,10 +235,11 @@ class Cache(Plugin):
         """The new answer, which is kept, or None where there is none that is better than the entry."""
         try:
             answer = await next_(query)
-            kind = kind_of(answer, query.type)
+            body = body_of(answer)
+            kind = kind_of(answer, body, query.type)
             stale = self.settings.stale
             if answer.forwarded and kind in (Kind.SUCCESS, Kind.DENIAL):
-                kept = self._keep(query, key, answer, kind)
+                kept = self._keep(query, key, answer, body, kind)
                 preferred = stale is not None and stale.prefer_positive and entry.kind is Kind.SUCCESS
                 if kept is not None and not (preferred and kind is Kind.DENIAL):
                     self._carry_over(key, entry)
@@ -324,7 +321,7 @@ def _key(query: Query) -> bytes:
 
 def _give(query: Query, entry: Entry, ttl: int, flags: int, validity: Validity, reason: Reason | None = None) -> Answer:
     """An entry as an answer, with `ttl` seconds in every record."""
-    answer, authority, additional = entry.sections(ttl)
+    answer, authority, additional = timed(entry.body, ttl)
     return Answer(
         entry.rcode,
         _flags(query, flags),

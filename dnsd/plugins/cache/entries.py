@@ -21,10 +21,15 @@ from dnsd.resolve.answer import Answer
 from dnsd.wire import codes
 from dnsd.wire.codes import Rcode, Type
 from dnsd.wire.records import MAX_TTL
-from dnsd.wire.response import LazyRecords, Response, unchanged
+from dnsd.wire.response import Response, unchanged
 
 Sections: TypeAlias = tuple[Sequence[RR], Sequence[RR], Sequence[RR]]
 """Answer, authority and additional."""
+Body: TypeAlias = Response | Sections
+"""What an upstream sent; sections, where that was changed on its way here, or no upstream was asked."""
+
+_NOERROR, _SERVFAIL, _NXDOMAIN, _NOTIMP = map(int, (Rcode.NOERROR, Rcode.SERVFAIL, Rcode.NXDOMAIN, Rcode.NOTIMP))
+_NS, _SOA, _ANY = map(int, (Type.NS, Type.SOA, Type.ANY))
 MAX_ENTRY = 4096
 """Octets of an answer that is kept: few are longer, and only so does a bound on entries bound memory."""
 MAX_RECORDS = 64
@@ -44,56 +49,56 @@ class Kind(enum.Enum):
     """Nothing to be remembered."""
 
 
-def kind_of(answer: Answer, type_: int) -> Kind:
+def body_of(answer: Answer) -> Body:
+    """What `answer` has in its sections."""
+    sections = answer.answer, answer.authority, answer.additional
+    return unchanged(*sections) or sections
+
+
+def kind_of(answer: Answer, body: Body, type_: int) -> Kind:
     """What `answer` says to a question for records of `type_`. spec.md section 6.2."""
-    if answer.rcode in (Rcode.SERVFAIL, Rcode.NOTIMP):
+    rcode = answer.rcode
+    if rcode in (_SERVFAIL, _NOTIMP):
         return Kind.ERROR
-    if answer.flags & codes.TC or answer.rcode not in (Rcode.NOERROR, Rcode.NXDOMAIN):
+    if answer.flags & codes.TC or rcode not in (_NOERROR, _NXDOMAIN):
         return Kind.OTHER
-    authority = types_of(answer.authority)
-    if answer.rcode == Rcode.NXDOMAIN:
-        return Kind.DENIAL if Type.SOA in authority else Kind.OTHER
-    data = types_of(answer.answer)
-    if type_ in data or (data and type_ == Type.ANY):
+    data, authority = _types(body)
+    if rcode == _NXDOMAIN:
+        return Kind.DENIAL if _SOA in authority else Kind.OTHER
+    if type_ in data or (data and type_ == _ANY):
         return Kind.SUCCESS
-    if Type.SOA in authority:
+    if _SOA in authority:
         return Kind.DENIAL
-    return Kind.SUCCESS if Type.NS in authority and not data else Kind.OTHER
+    return Kind.SUCCESS if _NS in authority and not data else Kind.OTHER
 
 
-def types_of(section: Sequence[RR]) -> Sequence[int]:
-    """The types of a section's records, which stay packed."""
-    if isinstance(section, LazyRecords):
-        return section.types
-    return [record.rtype for record in section]
+def _types(body: Body) -> tuple[Sequence[int], Sequence[int]]:
+    """The types of the records in answer and authority, which stay packed."""
+    if isinstance(body, Response):
+        answers, authorities, _ = body.layout.counts
+        return body.layout.types[:answers], body.layout.types[answers : answers + authorities]
+    return [record.rtype for record in body[0]], [record.rtype for record in body[1]]
 
 
-def least_ttl(answer: Answer) -> int:
-    """The least TTL of all records, in seconds; MAX_TTL where there is none."""
-    response = unchanged(answer.answer, answer.authority, answer.additional)
-    if response is not None:
-        return response.layout.minimum_ttl
-    return min((int(record.ttl) for record in _records(answer)), default=MAX_TTL)
+def least_ttl(body: Body, kind: Kind) -> int:
+    """The least TTL of all records in seconds, MAX_TTL where there is none.
+
+    For a denial, no more than the MINIMUM of the SOA record (RFC 2308 section 5).
+    """
+    if isinstance(body, Response):
+        least, minimum = body.layout.minimum_ttl, body.layout.soa_minimum
+    else:
+        least = min((int(record.ttl) for section in body for record in section), default=MAX_TTL)
+        minimum = min((int(record.rdata.times[4]) for record in body[1] if record.rtype == _SOA), default=None)
+    return least if kind is not Kind.DENIAL or minimum is None else min(least, minimum)
 
 
-def denial_ttl(answer: Answer) -> int:
-    """The same, and no more than the SOA record's MINIMUM (RFC 2308 section 5)."""
-    least = least_ttl(answer)
-    response = unchanged(answer.answer, answer.authority, answer.additional)
-    if response is not None:
-        minimum = response.layout.soa_minimum
-        return least if minimum is None else min(least, minimum)
-    minimums = [int(record.rdata.times[4]) for record in answer.authority if record.rtype == Type.SOA]
-    return min([least, *minimums])
-
-
-def timed(sections: Sections, ttl: int) -> Sections:
-    """The sections with `ttl` seconds in every record; those that need no change are the same ones."""
-    response = unchanged(*sections)
-    if response is not None:
-        response = response.with_ttl(ttl)
+def timed(body: Body, ttl: int) -> Sections:
+    """The sections with `ttl` seconds in every record; lists that need no change are the same ones."""
+    if isinstance(body, Response):
+        response = body.with_ttl(ttl)
         return response.answer, response.authority, response.additional
-    return _timed(sections[0], ttl), _timed(sections[1], ttl), _timed(sections[2], ttl)
+    return _timed(body[0], ttl), _timed(body[1], ttl), _timed(body[2], ttl)
 
 
 def _timed(section: Sequence[RR], ttl: int) -> Sequence[RR]:
@@ -102,17 +107,11 @@ def _timed(section: Sequence[RR], ttl: int) -> Sequence[RR]:
     return [RR(record.rname, record.rtype, record.rclass, ttl, record.rdata) for record in section]
 
 
-def _records(answer: Answer) -> Iterable[RR]:
-    for section in (answer.answer, answer.authority, answer.additional):
-        yield from section
-
-
-def small(answer: Answer) -> bool:
-    """Whether an answer is short enough to be kept."""
-    response = unchanged(answer.answer, answer.authority, answer.additional)
-    if response is not None:
-        return len(response.data) <= MAX_ENTRY
-    return len(answer.answer) + len(answer.authority) + len(answer.additional) <= MAX_RECORDS
+def small(body: Body) -> bool:
+    """Whether it is short enough to be kept."""
+    if isinstance(body, Response):
+        return len(body.data) <= MAX_ENTRY
+    return sum(map(len, body)) <= MAX_RECORDS
 
 
 class Entry(msgspec.Struct, gc=False):
@@ -125,7 +124,7 @@ class Entry(msgspec.Struct, gc=False):
     """When it came: seconds on the monotonic clock."""
     rcode: int
     flags: int
-    body: Response | Sections
+    body: Body
     """What the upstream sent, or what became of that on its way here."""
     options: tuple[tuple[int, bytes], ...]
     keys: frozenset[Key]
@@ -136,13 +135,6 @@ class Entry(msgspec.Struct, gc=False):
     """When the last of them came."""
     recheck: float = 0.0
     """No refresh before this moment: one failed."""
-
-    def sections(self, ttl: int) -> Sections:
-        """Answer, authority and additional, with `ttl` seconds in every record."""
-        if isinstance(self.body, tuple):
-            return timed(self.body, ttl)
-        response = self.body.with_ttl(ttl)
-        return response.answer, response.authority, response.additional
 
     def touch(self, now: float, gap: float) -> None:
         """Count a query, and begin anew if the last one was `gap` seconds ago or more."""

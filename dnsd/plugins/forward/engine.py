@@ -51,7 +51,7 @@ class Waiter(Protocol):
         """Tell the outcome."""
 
 
-class Route(enum.Enum):
+class Route(enum.IntEnum):
     """How an upstream is asked."""
 
     DATAGRAM = 0

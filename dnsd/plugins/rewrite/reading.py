@@ -96,7 +96,7 @@ def _name(stop: bool, line: Line, context: Context) -> Rule:  # noqa: ARG001  ev
 
 
 def _answers(line: list[Word]) -> tuple[bool, tuple[Response, ...]]:
-    """`answer auto|name FROM TO|value FROM TO`, any number of them; after the first the word `answer` may be missing."""
+    """`answer auto|name FROM TO|value FROM TO`, any number of them; only the first needs the word `answer`."""
     if line and line[0].text != "answer":
         raise CorefileError(line[0].position, f"'{line[0].text}' is too much: only 'answer' may follow a name rule")
     auto: Word | None = None

@@ -35,7 +35,7 @@ class Rewritten:
 class Rule(ABC):
     """One rule."""
 
-    stop: bool = True
+    stop: bool
     """Whether later rules do not see a query that this one is about."""
 
     @abstractmethod

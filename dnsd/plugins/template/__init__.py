@@ -34,7 +34,8 @@ MAX_RECORDS = 1_000
 """Templates of one directive; each is run for every query that it is about."""
 MAX_EDE = 0xFFFF
 SECTIONS = ("answer", "authority", "additional")
-EVERYTHING = re.compile("")
+EVERYTHING = re.compile(".*", re.DOTALL)
+"""For directives without `match`."""
 
 
 class BadTemplate(Failure):
@@ -108,15 +109,22 @@ class Templates(Plugin):
         validity = ONCE if stanza.personal else ALWAYS
         if stanza.rcode == Rcode.SERVFAIL:  # said by the server, as CoreDNS does
             return Answer(Rcode.SERVFAIL, validity=ALWAYS, reason=reason, options=options, written=False)
-        answer = Answer(tellable(stanza.rcode, query), codes.AA, validity=validity, reason=reason, options=options)
-        for section in ("authority", "additional"):
-            records = [self._record(template, section, values, labels) for template in stanza.records[section]]
-            answer = replace(answer, **{section: [record for record in records if record is not None]})
-        for template in stanza.records["answer"]:
-            written = self._record(template, "answer", values, labels)
-            if written is not None:
-                answer = await self._follow(replace(answer, answer=[*answer.answer, written]), query, written)
+        answer = Answer(
+            tellable(stanza.rcode, query),
+            codes.AA,
+            authority=self._records(stanza, "authority", values, labels),
+            additional=self._records(stanza, "additional", values, labels),
+            validity=validity,
+            reason=reason,
+            options=options,
+        )
+        for written in self._records(stanza, "answer", values, labels):
+            answer = await self._follow(replace(answer, answer=[*answer.answer, written]), query, written)
         return answer
+
+    def _records(self, stanza: Stanza, section: str, values: Struct, labels: tuple[str, ...]) -> list[RR]:
+        found = (self._record(template, section, values, labels) for template in stanza.records[section])
+        return [one for one in found if one is not None]
 
     def _record(self, template: Template, section: str, values: Struct, labels: tuple[str, ...]) -> RR | None:
         try:

@@ -79,8 +79,9 @@ def _index(value: Value, *keys: Value) -> Value:
 def _slice(value: Value, *bounds: Value) -> Value:
     if not isinstance(value, list | str):
         raise TemplateError(f"slice: {text(value)} cannot be sliced")
-    low, high, *rest = [*bounds, *(0, len(value))[len(bounds) :]]
-    if rest or type(low) is not int or type(high) is not int or not 0 <= low <= high <= len(value):
+    low = bounds[0] if bounds else 0
+    high = bounds[1] if len(bounds) > 1 else len(value)
+    if len(bounds) > 2 or type(low) is not int or type(high) is not int or not 0 <= low <= high <= len(value):
         raise TemplateError("slice: the bounds are out of range")
     return value[low:high]
 
