@@ -15,7 +15,7 @@ COMMANDS = {"serve": serve, "demo": demo, "check": check}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; without one, `serve`, as CoreDNS's image is started. The exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if not given or given[0] not in (*COMMANDS, "-h", "--help"):
+    if not given or given[0] not in (*COMMANDS, "-h", "--help", "--version"):
         given.insert(0, "serve")
     parser = argparse.ArgumentParser(prog="dnsd", description="The DNS server inside a Kubernetes cluster.")
     parser.add_argument("--version", action="version", version=__version__)

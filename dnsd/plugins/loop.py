@@ -55,7 +55,7 @@ class Times:
     answer: float = 6.0
     """That a probe may take: more than `forward` gives a query."""
     retry: float = 1.0
-    """Between a probe that got no answer and the next."""
+    """Between a probe that got no answer and the next; twice as long each time."""
     patience: float = 30.0
     """After which, without any answer, there are no more probes."""
     settle: float = 2.0
@@ -168,20 +168,26 @@ class Loop(Plugin):
         self._seen.clear()
 
     async def _probe(self) -> bool:
-        """Send probes until one is answered; False where that takes too long."""
+        """Send probes until one is answered; False where that takes too long.
+
+        SERVFAIL is no answer: no upstream could be asked yet.
+        """
         end = self._clock() + self._times.patience
+        pause = self._times.retry
         while self._clock() < end:
             nonce = secrets.token_hex(NONCE_OCTETS).encode()
             asked = question((nonce, self._secret, *self._zone), Type.HINFO)
             header = struct.pack("!6H", secrets.randbits(16), codes.RD, 1, 0, 0, 0)
             try:
                 reply = await asyncio.wait_for(self._ask(header + asked.wire, *self._listener), self._times.answer)
+                if self._marker in reply:
+                    self._looping(f"{self._listener[0]}:{self._listener[1]}")
+                if reply[3] & 0xF != Rcode.SERVFAIL:
+                    return True
             except (OSError, TimeoutError):
-                await asyncio.sleep(self._times.retry)
-                continue
-            if self._marker in reply:
-                self._looping(f"{self._listener[0]}:{self._listener[1]}")
-            return True
+                pass  # our own listener is not open yet, or too busy
+            await asyncio.sleep(pause)
+            pause *= 2
         return False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from dnsd.corefile import read as words
@@ -12,8 +13,11 @@ from dnsd.resolve.plugin import Context
 MIN_SECONDS = 1.0
 MAX_SECONDS = 86_400.0
 """A day: a connection that was forgotten must end some time."""
+UNLIMITED = "-1"
+"""Of `maxtcpqueries`: any number, which is what there is."""
 
 name = "timeouts"
+log = logging.getLogger("dnsd.plugin.timeouts")
 
 
 def setup(directives: Sequence[Directive], context: Context) -> None:
@@ -31,8 +35,10 @@ def setup(directives: Sequence[Directive], context: Context) -> None:
                 server.write_timeout = _seconds(option)
             case "idle":
                 server.idle_timeout = _seconds(option)
+            case "maxtcpqueries":
+                _queries(option)
             case _:
-                raise words.unknown_option(option, ["read", "write", "idle"])
+                raise words.unknown_option(option, ["read", "write", "idle", "maxtcpqueries"])
 
 
 def _seconds(option: Option) -> float:
@@ -42,3 +48,11 @@ def _seconds(option: Option) -> float:
     if not MIN_SECONDS <= seconds <= MAX_SECONDS:
         raise CorefileError(word.position, f"'{word.text}' is out of range", "from 1s to 24h")
     return seconds
+
+
+def _queries(option: Option) -> None:
+    words.no_options(option)
+    (word,) = words.arguments(option, 1, 1)
+    if word.text != UNLIMITED:
+        words.integer(word, 1)
+        log.warning("%s: queries of one connection are not counted: no effect", option.name.position)

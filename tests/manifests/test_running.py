@@ -48,7 +48,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
             service("shop", "db"),
             endpoint_slice("shop", "db-1", "db", ["10.244.0.1", "10.244.0.2"]),
         )
-        # Before Kubernetes 1.34, which is when dnsd needs the verb `list`: later a watch can begin with a list.
+        # An API server that cannot begin a watch with a list: there the verb `list` is needed too.
         api.streaming = "refused"
         api.kubeconfig(folder / "kubeconfig")
         health, ready, metrics = free_port(), free_port(), free_port()

@@ -148,6 +148,19 @@ def test_a_probe_that_comes_back_closes_the_way_upstream_until_one_does_not(capl
     assert gone.levelname == "INFO"
 
 
+def test_while_no_upstream_can_be_asked_the_search_goes_on() -> None:
+    world = World()
+    replies = iter([Rcode.SERVFAIL, Rcode.SERVFAIL, Rcode.NXDOMAIN])
+
+    async def ask(data: bytes, host: str, port: int) -> bytes:
+        world.probes += 1
+        return data[:2] + bytes((0x80, next(replies))) + data[4:]
+
+    world.plugin._ask = ask
+    asyncio.run(world.plugin.run())
+    assert world.probes == 3
+
+
 def test_a_loop_is_cut_after_one_lap() -> None:
     async def run() -> None:
         world = World(laps=1000)
@@ -164,7 +177,7 @@ def test_a_worker_learns_from_the_answer_what_another_one_saw() -> None:
     async def run() -> None:
         seen, sender = World(laps=1), World()
         sender.plugin._secret, sender.plugin._marker = seen.plugin._secret, seen.plugin._marker
-        sender.plugin._ask = lambda data, host, port: seen.ask(data, host, port)
+        sender.plugin._ask = seen.ask
         task = asyncio.create_task(sender.plugin.run())
         await run_until(task, lambda: sender.plugin.looping)
         task.cancel()
@@ -281,7 +294,15 @@ def test_two_servers_that_forward_to_each_other_find_out(tmp_path: Path) -> None
     here.mkdir()
     there.mkdir()
     with dnsd(COREFILE % (free_port(), f"127.0.0.1:{other}"), here) as server:
-        back = f".:{other} {{\n bind 127.0.0.1\n forward . 127.0.0.1:{server.port}\n }}\n .:PORT {{\n bind 127.0.0.1\n whoami\n }}"
+        back = f"""
+            .:{other} {{
+                bind 127.0.0.1
+                forward . 127.0.0.1:{server.port}
+            }}
+            .:PORT {{
+                bind 127.0.0.1
+                whoami
+            }}"""
         with dnsd(back, there):
             eventually(lambda: "[ERROR] plugin/loop: Loop (" in server.log, "the loop")
 
