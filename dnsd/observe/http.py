@@ -15,7 +15,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
-from urllib.parse import urlsplit
 
 from dnsd.serve.server import ListenError
 
@@ -85,7 +84,7 @@ def read_request(head: bytes) -> Request:
             raise BadRequest(HTTPStatus.BAD_REQUEST)
         header[name.lower()] = value.strip()
     if target.startswith("http://"):
-        target = urlsplit(target).path or "/"
+        target = "/" + target.removeprefix("http://").partition("/")[2]
     options = {option.strip().lower() for option in header.get("connection", "").split(",")}
     persistent = "close" not in options if version == "HTTP/1.1" else "keep-alive" in options
     has_body = header.get("content-length", "0") != "0" or "transfer-encoding" in header

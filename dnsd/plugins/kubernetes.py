@@ -97,8 +97,8 @@ class Kubernetes(Plugin, Transferable):
         return self._to_answer(part)
 
     def contents(self, zone: Name) -> Contents | None:
-        """A cluster zone as a whole; reverse zones cannot be listed."""
-        if zone not in self.settings.zones or schema.is_reverse(zone):
+        """A cluster zone as a whole; those of `multicluster` and reverse zones are not to be had."""
+        if zone not in self.settings.zones or zone in self.stanza.multicluster or schema.is_reverse(zone):
             return None
         index = self.cluster.index
         if not index.synced:

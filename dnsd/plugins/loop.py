@@ -179,7 +179,8 @@ class Loop(Plugin):
             asked = question((nonce, self._secret, *self._zone), Type.HINFO)
             header = struct.pack("!6H", secrets.randbits(16), codes.RD, 1, 0, 0, 0)
             try:
-                reply = await asyncio.wait_for(self._ask(header + asked.wire, *self._listener), self._times.answer)
+                async with asyncio.timeout(self._times.answer):
+                    reply = await self._ask(header + asked.wire, *self._listener)
                 if self._marker in reply:
                     self._looping(f"{self._listener[0]}:{self._listener[1]}")
                 if reply[3] & 0xF != Rcode.SERVFAIL:

@@ -33,7 +33,7 @@ COREFILES = {
 }
 """,
     "pods-verified": """\
-cluster.local:PORT in-addr.arpa:PORT ip6.arpa:PORT {
+.:PORT {
     bind 127.0.0.1
     errors
     kubernetes cluster.local in-addr.arpa ip6.arpa {

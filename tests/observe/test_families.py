@@ -16,6 +16,7 @@ from prometheus_client.metrics_core import (
 
 from dnsd.observe.families import (
     Family,
+    Labels,
     counter,
     decode,
     encode,
@@ -47,7 +48,7 @@ def snapshots(draw: st.DrawFn) -> list[Family]:
     return [*families, depth]
 
 
-def as_dict(snapshot: list[Family]) -> dict[object, float]:
+def as_dict(snapshot: list[Family]) -> dict[tuple[str, Labels], float]:
     return {(name, labels): value for family in snapshot for name, labels, value in family.samples}
 
 

@@ -163,8 +163,8 @@ class Exchange:
     """One question on its way, who waits for the answer, and whom it was sent to."""
 
     __slots__ = (
-        "attempts", "count", "deadline", "engine", "fallback", "notes", "order", "question", "route", "settled", "tail",
-        "waiters",
+        "attempts", "count", "deadline", "engine", "fallback", "next", "notes", "order", "question", "route", "settled",
+        "tail", "waiters",
     )  # fmt: skip
 
     def __init__(
@@ -184,6 +184,8 @@ class Exchange:
         self.waiters = [waiter]
         self.order = order
         self.deadline = now + engine.patience
+        self.next = now
+        """When another attempt is made."""
         self.attempts: list[Attempt] = []
         """Those that may still be answered."""
         self.count = 0
@@ -220,15 +222,16 @@ class Exchange:
         return True
 
     def _wait(self, now: float) -> None:
-        """Set the alarm for the next attempt."""
+        """Choose the moment of the next attempt."""
         engine = self.engine
         wait = engine.settings.read_timeout
         if self.count == 1 and engine.max_attempts > 1:
             wait = min(wait, self.order[0].patience if len(self.order) > 1 else MAX_PATIENCE)
-        engine.wheel.add(min(now + wait, self.deadline), self)
+        self.next = now + wait
+        engine.wheel.add(min(self.next, self.deadline), self)
 
     def due(self, now: float) -> None:
-        """Time for the next attempt, to give up, or to stop listening for latecomers."""
+        """Time for the next attempt, to give up, or to find an upstream too slow."""
         timeout = self.engine.settings.read_timeout
         for attempt in self.attempts:
             if not attempt.late and now >= attempt.sent + timeout:
@@ -236,13 +239,17 @@ class Exchange:
                 attempt.channel.overdue(attempt)
                 self.engine.failed(attempt.upstream, now)
         if self.settled:
-            self._listen_on(now)
-        elif now >= self.deadline:
+            self._listen_on()
+            return
+        if now >= self.deadline:
             self._give_up()
-        elif self.count < self.engine.max_attempts:
+            return
+        more = self.count < self.engine.max_attempts
+        if more and now >= self.next:
             self.try_next(now)
-        else:
-            self.engine.wheel.add(self.deadline, self)
+        if not self.settled:
+            moments = [attempt.sent + timeout for attempt in self.attempts if not attempt.late]
+            self.engine.wheel.add(min(self.next if more else self.deadline, self.deadline, *moments), self)
 
     def answered(self, attempt: Attempt, data: bytes) -> None:
         """A response arrived: take it, or find out that it is not enough."""
@@ -255,7 +262,7 @@ class Exchange:
         self.attempts.remove(attempt)
         attempt.upstream.responded(now - attempt.sent, response.rcode)
         if self.settled:
-            self._listen_on(now)
+            self._listen_on()
             return
         if response.flags & codes.TC and self.route is Route.WHOLE and attempt.channel is attempt.upstream.datagram:
             self.fallback = response
@@ -275,7 +282,7 @@ class Exchange:
         if not attempt.late:
             self.engine.failed(attempt.upstream, now)
         if self.settled:
-            self._listen_on(now)
+            self._listen_on()
         else:
             self.try_next(now)
 
@@ -294,14 +301,13 @@ class Exchange:
         if len(self.notes) < MAX_NOTES:
             self.notes.append(f"{attempt}: {error}")
 
-    def _listen_on(self, now: float) -> None:
+    def _listen_on(self) -> None:
         """After the end: wait for what is still out, so that its upstream is known to be well or not."""
         for attempt in [attempt for attempt in self.attempts if attempt.late]:
             attempt.channel.forget(attempt)
             self.attempts.remove(attempt)
         if self.attempts:
-            timeout = self.engine.settings.read_timeout
-            self.engine.wheel.add(max(now, self.attempts[0].sent + timeout), self)
+            self.engine.wheel.add(self.attempts[0].sent + self.engine.settings.read_timeout, self)
         else:
             self.engine.wheel.discard(self)
 
@@ -313,7 +319,7 @@ class Exchange:
                 waiter.set_result(outcome)
         self.waiters.clear()
         if self.attempts:
-            self._listen_on(self.engine.clock())
+            self._listen_on()
         else:
             self.engine.wheel.discard(self)
 
