@@ -51,12 +51,14 @@ text { font: 13px system-ui, -apple-system, "Segoe UI", sans-serif; fill: #1f232
 .head { font-size: 17px; font-weight: 600; }
 .title { font-weight: 600; }
 .faint { fill: #59636e; font-size: 12px; }
+.page { fill: #ffffff; }
 .bar { fill: #9aa4b0; }
 .own { fill: #0f7b6c; }
 text.own { fill: #0f7b6c; font-weight: 600; }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3; }
   .faint { fill: #9198a1; }
+  .page { fill: #0d1117; }
   .bar { fill: #59636e; }
   .own, text.own { fill: #3fc9b0; }
 }"""
@@ -91,6 +93,7 @@ def draw(figures: Sequence[Figure]) -> str:
             "<title>dnsd beside other DNS servers: shorter is better</title>",
             f"<desc>{escape(_in_words(panels))}</desc>",
             f"<style>\n{_STYLE}\n</style>",
+            f'<rect class="page" width="{width}" height="{top}" rx="8"/>',
             _text(_MARGIN, 28, f"{SERVICES:,} services, {ENDPOINTS:,} endpoints, one core", "head"),
             _text(_MARGIN, 48, _LEGEND, "faint"),
             *parts,

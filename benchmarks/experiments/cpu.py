@@ -15,6 +15,10 @@ ATTEMPTS = 5
 """How often a load is tried before a stall of dnsperf is taken for the server's fault."""
 
 
+FAILURES = ("FORMERR", "SERVFAIL", "NOTIMP", "REFUSED")
+"""RCODEs that answer nothing: cheap, so a report must not hide them."""
+
+
 def cost(bench: Bench, running: Running, load: Load) -> tuple[float, Report]:
     """Microseconds of user and system time a query, and what dnsperf saw."""
     for _ in range(ATTEMPTS):
@@ -32,6 +36,8 @@ def compare(bench: Bench, experiment: str, case: str, fleet: Sequence[Running], 
         name = running.server.name
         figures.append(Figure(experiment, case, name, MICROSECONDS, tuple(spent for spent, _ in results)))
         figures.append(Figure(experiment, case, name, RATE, tuple(report.rate for _, report in results)))
+        if failed := sum(report.rcodes.get(rcode, 0) for _, report in results for rcode in FAILURES):
+            bench.note(f"{name} failed to answer {failed} queries of {experiment} {case}")
         if lost := sum(report.lost for _, report in results):
             bench.note(
                 f"{name} lost {lost} of {sum(report.sent for _, report in results)} queries of {experiment} {case}"

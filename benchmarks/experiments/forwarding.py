@@ -13,10 +13,11 @@ def forward(bench: Bench) -> list[Figure]:
     """Cached: a thousand names over and over. Not cached: names below a wildcard, each asked once."""
     plan = bench.plan
     asked = questions.forwarded()
-    fleet = bench.right([running for running in bench.fleet() if running.server.forwards], asked)
+    fleet = [running for running in bench.fleet() if running.server.forwards]
     cached = Load(bench.questions("forwarded", asked), seconds=plan.seconds)
     for running in fleet:
         dnsperf.ask(running.port, Load(cached.questions), bench.directory)
+    fleet = bench.right(fleet, asked)
 
     not_cached = [
         Load(

@@ -148,6 +148,8 @@ class _Lookup:
             return self._addresses(items, what)
         if self.type == Type.SRV:
             return self._srv(items, what)
+        if self.type == Type.CNAME and not any(item.address for item in items):
+            return self._alias(items[0].target, what, follow=False)
         raise NoRecords(f"{what}: no records of this type")
 
     def _items(self, service: Service, rest: Name) -> list[Item]:
@@ -181,14 +183,16 @@ class _Lookup:
         """A or AAAA records; a host name's CNAME only where there is no address, for it must stand alone."""
         asked, ttl = self.question.asked, self.settings.ttl
         if not any(item.address for item in items):
-            target = items[0].target
-            alias = records.cname(asked, self.settings.cluster.ttl, target)
-            return Finding(Outcome.DATA, what, [alias], target=target)
+            return self._alias(items[0].target, what, follow=True)
         length = 4 if self.type == Type.A else 16
         found = dict.fromkeys(item.address for item in items if len(item.address) == length)
         if not found:
             raise NoRecords(f"{what}: none of this family")
         return Finding(Outcome.DATA, what, [records.address(asked, ttl, address) for address in found])
+
+    def _alias(self, target: Name, what: str, *, follow: bool) -> Finding:
+        alias = records.cname(self.question.asked, self.settings.cluster.ttl, target)
+        return Finding(Outcome.DATA, what, [alias], target=target if follow else None)
 
     def _srv(self, items: list[Item], what: str) -> Finding:
         """SRV records; the weight counts all items, distinct or not (spec.md section 2.5)."""

@@ -285,7 +285,9 @@ class _Lookup:
     def _has_names(self, namespace: str) -> bool:
         """Whether any Service of the namespace has records."""
         return any(
-            service.type is not ServiceType.HEADLESS or self._has_ready(service)
+            service.type is ServiceType.EXTERNAL
+            or (service.type is ServiceType.CLUSTER and not self.settings.ignore_empty_service)
+            or self._has_ready(service)
             for service in self.reader.services_in(namespace)
         )
 
@@ -377,7 +379,7 @@ class _Lookup:
     # -- pods
 
     def _pod(self, labels: Name) -> Finding:
-        if not labels:
+        if not labels and (self.settings.pods is not Pods.DISABLED or self.type != Type.TXT):
             raise NoRecords("pod has names below it")
         if self.settings.pods is Pods.DISABLED:
             raise NotFound("pod names are disabled (option pods)")

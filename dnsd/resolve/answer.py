@@ -111,10 +111,7 @@ class Failure(Exception):
 
 
 class NoPlugin(Failure):
-    """The chain ended and nobody answered: the reference refuses then (recorded; spec.md section 5.2 has SERVFAIL)."""
-
-    rcode = Rcode.REFUSED
-    error = Ede.NOT_AUTHORITATIVE
+    """The chain ended and nobody answered (spec.md section 5.2)."""
 
 
 class NotServed(Failure):

@@ -82,7 +82,7 @@ def test_json_has_every_sample(tmp_path: Path) -> None:
 
 def test_the_chart_has_a_bar_a_server_as_long_as_its_figure() -> None:
     drawn = ET.fromstring(chart.draw([DNSD, KNOT, _figure("Knot", 1.0, case="not in any panel")]))  # noqa: S314 - ours
-    bars = drawn.findall("{http://www.w3.org/2000/svg}rect")
+    _page, *bars = drawn.findall("{http://www.w3.org/2000/svg}rect")
     assert [bar.get("class") for bar in bars] == ["own", "bar"]
     own, other = (float(bar.get("width", "0")) for bar in bars)
     assert own / other == pytest.approx(3.0 / 4.0)

@@ -16,7 +16,7 @@ from benchmarks.cluster import generate
 from benchmarks.experiments import EXPERIMENTS
 from benchmarks.figures import Figure
 from benchmarks.processes import BenchmarkError
-from benchmarks.servers import BARE_LOOP, KNOT, NSD, SERVERS, UNBOUND, UPSTREAMS, Server, choose, corefile
+from benchmarks.servers import BARE_LOOP, DNSD, KNOT, NSD, SERVERS, UNBOUND, UPSTREAMS, Server, choose, corefile
 
 pytestmark = pytest.mark.skipif(
     not all(map(shutil.which, ("setpriv", "taskset"))), reason="needs setpriv and taskset (util-linux)"
@@ -33,8 +33,8 @@ def _needed(server: Server) -> None:
         pytest.skip("no upstream: needs NSD or Knot")
 
 
-@pytest.mark.parametrize("server", [KNOT, NSD, UNBOUND], ids=lambda server: server.name)
-def test_a_peer_answers_what_the_zones_say(server: Server) -> None:
+@pytest.mark.parametrize("server", [DNSD, KNOT, NSD, UNBOUND], ids=lambda server: server.name)
+def test_a_server_answers_what_the_zones_say(server: Server) -> None:
     _needed(server)
     with Bench(PLAN, CLUSTER, [server]) as bench:
         asked = [*questions.hot(CLUSTER), *questions.mix(CLUSTER, 500), *questions.never_repeating(CLUSTER, 0, 100)]

@@ -138,7 +138,8 @@ def rows(section: object) -> list[str]:
 POSITIVE = [
     ("addresses of a load balancer", "lb.shop", "A", ["lb.shop 42 A 198.51.100.7"], []),
     ("of either family", "lb.shop", "AAAA", ["lb.shop 42 AAAA 2001:db8::7"], []),
-    ("external addresses", "extips.shop", "A", ["extips.shop 42 A 198.51.100.32", "extips.shop 42 A 198.51.100.33"], []),
+    ("external addresses", "extips.shop", "A",
+     ["extips.shop 42 A 198.51.100.32", "extips.shop 42 A 198.51.100.33"], []),
     ("addresses without ports", "portless.shop", "A", ["portless.shop 42 A 198.51.100.34"], []),
     ("a port and its protocol", "_http._tcp.lb.shop", "A", ["_http._tcp.lb.shop 42 A 198.51.100.7"], []),
     ("a label that nobody asked for", "x.lb.shop", "A", ["x.lb.shop 42 A 198.51.100.7"], []),
@@ -309,11 +310,12 @@ def test_a_load_balancers_host_name_is_an_alias_that_is_followed(tmp_path: Path)
         corefile = COREFILE.format(options="").replace("1053", "PORT").replace("errors", "bind 127.0.0.1", 1)
         corefile = corefile.rstrip().removesuffix("}") + f"    forward . {upstream.address}\n}}\n"
         with dnsd(corefile, tmp_path) as server:
-            found = {type_: server.ask("named.shop.ext.test", type_) for type_ in ("A", "AAAA", "SRV", "TXT")}
+            found = {type_: server.ask("named.shop.ext.test", type_) for type_ in ("A", "AAAA", "CNAME", "SRV", "TXT")}
             dangling = server.ask("dangling.shop.ext.test", "A")
     alias = "named.shop.ext.test. 7 CNAME www.example.com."
     assert rows(found["A"].answer) == [alias, "www.example.com. 60 A 203.0.113.10"]
     assert rows(found["AAAA"].answer) == [alias, "www.example.com. 60 AAAA 2001:db8::10"]
+    assert rows(found["CNAME"].answer) == [alias]
     assert rows(found["SRV"].answer) == ["named.shop.ext.test. 7 SRV 0 100 80 www.example.com."]
     assert rows(found["SRV"].additional) == [
         "www.example.com. 60 A 203.0.113.10",

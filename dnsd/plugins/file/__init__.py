@@ -22,7 +22,7 @@ from dnsd.plugins.file.source import ZoneFile, key_of
 from dnsd.plugins.file.tokens import ZoneError
 from dnsd.plugins.file.zone import Zone
 from dnsd.plugins.transfer import Contents, Transfer, Transferable
-from dnsd.resolve.answer import Answer, Failure, Reason, Refused, Validity
+from dnsd.resolve.answer import Answer, Failure, NoPlugin, NotServed, Reason, Refused, Validity
 from dnsd.resolve.plugin import Context, Next, Plugin
 from dnsd.resolve.query import Query
 from dnsd.wire import codes
@@ -81,7 +81,10 @@ class File(Plugin, Transferable):
         """Answer names of our zones; where `fallthrough` says so, what the zone does not have goes on."""
         origin = next((query.name[i:] for i in range(len(query.name) + 1) if query.name[i:] in self._of_zone), None)
         if origin is None:
-            return await next_(query)
+            try:
+                return await next_(query)
+            except NoPlugin as failure:  # a server that is authoritative for zones refuses the others
+                raise NotServed(failure.text) from failure
         if query.type in (Type.AXFR, Type.IXFR):
             raise Refused(f"{names.to_text(query.name)} is not to be transferred")
         file = self._of_zone[origin]

@@ -96,7 +96,7 @@ def regex(from_: Word, to: Word | None = None) -> Match:
         CorefileError: it is no regular expression, or TO names a group that it does not have.
     """
     compiled = pattern(from_)
-    target = "" if to is None else absolute(to.text)
+    target = "" if to is None else to.text.lower()
     for number in _GROUP.findall(target):
         if to is not None and int(number) > compiled.groups:
             message = f"'{{{number}}}' is a group that the regular expression does not have"
@@ -104,7 +104,7 @@ def regex(from_: Word, to: Word | None = None) -> Match:
 
     def match(text: str) -> str | None:
         found = compiled.search(text)
-        return None if found is None else _GROUP.sub(lambda group: found[int(group[1])] or "", target)
+        return None if found is None else absolute(_GROUP.sub(lambda group: found[int(group[1])] or "", target))
 
     return match
 

@@ -137,7 +137,7 @@ _TOKEN = re.compile(
   | (?P<char>'(?:[^'\\\n]|"""
     + _ESCAPE
     + r""")')
-  | (?P<number>[+-]?(?:0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO][0-7]+|[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?))
+  | (?P<number>[+-]?(?:0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO][0-7]+|(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?))
   | (?P<variable>\$\w*)
   | (?P<field>\.[^\W\d]\w*)
   | (?P<dot>\.)
@@ -183,10 +183,10 @@ class _Parser:
         """Nodes, and the word of the action that ends them: `end`, `else`, or None at the end of the text."""
         nodes: list[Node] = []
         while True:
-            before = self.plain()
+            before, action = self.plain()
             if before:
                 nodes.append(Text(before))
-            if self.at == len(self.text):
+            if not action:
                 return tuple(nodes), None
             self.action_tokens()
             if not self.tokens:
@@ -197,8 +197,8 @@ class _Parser:
                 return tuple(nodes), word
             nodes.append(self.node(word))
 
-    def plain(self) -> str:
-        """The text up to the next action, as trim markers leave it."""
+    def plain(self) -> tuple[str, bool]:
+        """The text up to the next action, as trim markers leave it, and whether there is one."""
         text = ""
         while True:
             opening = _OPEN.search(self.text, self.at)
@@ -208,11 +208,10 @@ class _Parser:
             if self.trim:
                 part, self.trim = part.lstrip(), False
             if opening is None:
-                self.at = end
-                return text + part
+                return text + part, False
             self.at = opening.end()
             if comment is None:
-                return text + (part.rstrip() if opening[0] != "{{" else part)
+                return text + (part.rstrip() if opening[0] != "{{" else part), True
             text += part.rstrip() if comment[1] else part
             self.at, self.trim = comment.end(), bool(comment[2])
 
@@ -328,6 +327,8 @@ class _Parser:
     def command(self) -> tuple[Operand, ...]:
         operands: list[Operand] = []
         while self.tokens and self.tokens[0].text not in ("|", ")"):
+            if operands and self.tokens[0].joined:
+                raise TemplateError(f"a blank is missing before '{self.tokens[0].text}'")
             operands.append(self.operand(self.tokens.pop(0)))
         if not operands:
             raise TemplateError("a value is missing")
