@@ -498,6 +498,10 @@ class Replacement:
         self._seen.add((item.metadata.namespace, item.metadata.name))
         self._index.put(item, now)
 
+    def keep(self, namespace: str, name: str) -> None:
+        """An object that the list named and nobody could read: what was known of it stays."""
+        self._seen.add((namespace, name))
+
     def finish(self, now: float) -> None:
         """The list is complete: remove what it did not name, and count the kind as synced."""
         for namespace, name in self._index.names(self._kind):

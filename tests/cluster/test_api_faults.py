@@ -190,6 +190,23 @@ def test_a_kind_that_rbac_forbids_is_named_once_and_taken_up_when_it_is_granted(
     )
 
 
+def test_an_object_that_becomes_unreadable_keeps_its_last_good_state_through_a_new_list(
+    server: ApiServer, to: SourceSettings
+) -> None:
+    async def run() -> None:
+        async with following(to) as followed:
+            await until(lambda: followed.index.synced)
+            await watched(server)
+            with server.outage():
+                server.put(service("shop", "web", "10.96.0.1") | {"spec": {"ports": "eighty"}})
+                server.delete("services", "shop", "db")
+                server.expire()
+            await until(lambda: followed.source.watches["Service"].lists == 2)
+            await until(lambda: followed.names(Service) == {"shop/web"})
+
+    asyncio.run(run())
+
+
 def test_what_goes_wrong_inside_the_index_costs_one_object(
     server: ApiServer, to: SourceSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,7 @@ DIFFERENT = {
     "EDNS sizes that are letters": (query(NAME, edns=opt(0x4141)), query(NAME, edns=opt(0x6161))),
     "RD": (query(NAME), query(NAME, flags=0)),
     "CD": (query(NAME), query(NAME, flags=0x0110)),
+    "flags whose octet is a letter": (query(NAME, flags=0x0141), query(NAME, flags=0x0161)),
     "DO": (query(NAME, edns=opt()), query(NAME, edns=opt(flags=0x8000))),
     "OPT": (query(NAME), query(NAME, edns=opt())),
     "a cookie and none": (query(NAME, edns=opt()), cookie(bytes(8))),

@@ -10,6 +10,7 @@ import contextlib
 import random
 import struct
 import time
+from collections import deque
 from typing import Any
 
 import dns.flags
@@ -28,6 +29,9 @@ from tests.serve.serving import Serving, serving
 from tests.wire.queries import opt, query
 
 KINDS = {"Namespace": 0, "Service": 1, "EndpointSlice": 2, "Pod": 3}
+A, PTR, SRV = 1, 12, 33
+AGAIN = 12
+"""Questions that are asked again after every change."""
 TYPES = (1, 1, 1, 28, 33, 33, 16, 5, 12, 6, 2, 65, 97, 255, 64)
 """A, AAAA, SRV, TXT, CNAME, PTR, SOA, NS; then types whose octets are letters (65 HTTPS, 97), ANY and SVCB."""
 
@@ -92,6 +96,7 @@ class Honest(RuleBasedStateMachine):
         self.stack = contextlib.AsyncExitStack()
         self.now = 1000.0
         self.id = 0
+        self.asked: deque[tuple[bytes, bool]] = deque(maxlen=AGAIN)
 
     @initialize(world=worlds())
     def begin(self, world: dict[tuple[str, str, str], Json]) -> None:
@@ -109,6 +114,7 @@ class Honest(RuleBasedStateMachine):
         self.now += 1
         self.world[identity(item)] = item
         self.serving.index.put(parsed(item), self.now)
+        self.ask_again()
 
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:
@@ -118,6 +124,7 @@ class Honest(RuleBasedStateMachine):
             del self.world[kind, namespace, name]
             kinds = {type_.__name__: type_ for type_ in self.serving.index.kinds}
             self.serving.index.delete(kinds[kind], namespace, name, self.now)
+            self.ask_again()
 
     @rule(
         data=st.data(),
@@ -139,9 +146,16 @@ class Honest(RuleBasedStateMachine):
         seeds: list[int],
     ) -> None:
         name = data.draw(names(self.world))
+        type_ = PTR if name.endswith("arpa.") and type_ in (A, SRV) else type_
         for seed in (*seeds, seeds[0]):
             self.id = (self.id + 0x1357) & 0xFFFF
             wire = query(spelled(name, seed), type_, id_=self.id, flags=flags, class_=class_, edns=edns)
+            self.runner.run(self.check(wire, tcp=tcp))
+        self.asked.append((wire, tcp))
+
+    def ask_again(self) -> None:
+        """What was asked before the change and may be remembered."""
+        for wire, tcp in self.asked:
             self.runner.run(self.check(wire, tcp=tcp))
 
     async def check(self, wire: bytes, *, tcp: bool) -> None:

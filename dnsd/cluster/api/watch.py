@@ -274,6 +274,8 @@ class Watch:
             bare = self._bare(raw) or BareMetadata()
             version = bare.resource_version
             self._skip(bare, error)
+            if replacement is not None:
+                replacement.keep(bare.namespace, bare.name)
         except Exception:
             self.skipped += 1
             log.exception("%s is left out: %r", self.kind.__name__, item.metadata)
