@@ -24,6 +24,9 @@ from benchmarks.servers import UPSTREAMS, Server, Site
 START_SECONDS = 60.0
 """How long a server may take to its first answer."""
 
+START_ATTEMPTS = 3
+"""A port that was free may be taken, as the source of somebody's query, before the server binds it."""
+
 POLL_SECONDS = 0.005
 ANSWER_SECONDS = 2.0
 
@@ -61,6 +64,10 @@ class Running:
     process: Process
     start_seconds: float
     """From the start of the process to its first answer."""
+
+
+class PortTakenError(BenchmarkError):
+    """A server found one of its ports in use."""
 
 
 class Bench:
@@ -129,6 +136,18 @@ class Bench:
             site = replace(site, kubeconfig=self.api().kubeconfig)
         # The last service in the file: when that is answered, everything was read.
         first = first or (self.cluster.services[-1].owner, "A")
+        with ExitStack() as stack:
+            for attempt in range(1, START_ATTEMPTS + 1):
+                try:
+                    running = stack.enter_context(self._start(server, site, cores, first))
+                    break
+                except PortTakenError:
+                    if attempt == START_ATTEMPTS:
+                        raise
+            yield running
+
+    @contextmanager
+    def _start(self, server: Server, site: Site, cores: Sequence[int], first: Question) -> Iterator[Running]:
         directory = Path(tempfile.mkdtemp(prefix="server-", dir=self.directory))
         port = free_port()
         argv = server.configure(site, directory, port)
@@ -203,6 +222,8 @@ def _await_answer(server: Server, process: Process, port: int, first: Question, 
             if reply is not None and (reply.answer or not server.answers):
                 return
             if not process.running:
-                raise BenchmarkError(f"{server.name} did not start: {process.last_words()}")
+                words = process.last_words()
+                kind = PortTakenError if "in use" in words else BenchmarkError
+                raise kind(f"{server.name} did not start: {words}")
             time.sleep(POLL_SECONDS)
     raise BenchmarkError(f"{server.name} gave no answer within {START_SECONDS:.0f} s: {process.last_words()}")

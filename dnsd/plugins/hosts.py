@@ -37,6 +37,11 @@ MAX_TTL = 65_535
 DEFAULT_RELOAD = 5.0
 """Seconds between two looks at the file."""
 
+MAX_ADDRESSES = 4096
+"""Of a name: a message has room for no more."""
+MAX_NAMES = 256
+"""Of an address: lists of unwanted names have a million at 0.0.0.0, which nobody needs and anybody can ask for."""
+
 OCTETS: Mapping[int, int] = {Type.A: 4, Type.AAAA: 16}
 """Of an address, by type."""
 
@@ -59,11 +64,12 @@ class Table:
     def add(self, packed: bytes, name: Name, *, reverse: bool) -> None:
         """Note that `name` has an address."""
         addresses = self.addresses.setdefault(name, [])
-        if packed in addresses:
+        if packed in addresses or len(addresses) == MAX_ADDRESSES:
             return
         addresses.append(packed)
-        if reverse:
-            self.names.setdefault(packed, []).append(name)
+        hosts = self.names.setdefault(packed, []) if reverse else None
+        if hosts is not None and len(hosts) < MAX_NAMES:
+            hosts.append(name)
 
 
 @dataclass(frozen=True, slots=True)

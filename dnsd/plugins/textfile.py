@@ -67,3 +67,5 @@ async def follow(file: TextFile, seconds: float, take: Callable[[str], None], lo
                 take(text)
         except Unreadable as error:
             log.warning("%s", error)
+        except Exception:  # what nobody foresaw in one text must not keep the next one from being read
+            log.exception("cannot use %s", file.path)

@@ -10,13 +10,13 @@ import dns.flags
 import pytest
 
 from benchmarks import questions
-from benchmarks.bench import QUICK, Bench
+from benchmarks.bench import QUICK, START_ATTEMPTS, Bench
 from benchmarks.client import client
 from benchmarks.cluster import generate
 from benchmarks.experiments import EXPERIMENTS
 from benchmarks.figures import Figure
 from benchmarks.processes import BenchmarkError
-from benchmarks.servers import BARE_LOOP, DNSD, KNOT, NSD, SERVERS, UNBOUND, UPSTREAMS, Server, choose, corefile
+from benchmarks.servers import BARE_LOOP, DNSD, KNOT, NSD, SERVERS, UNBOUND, UPSTREAMS, Server, Site, choose, corefile
 
 pytestmark = pytest.mark.skipif(
     not all(map(shutil.which, ("setpriv", "taskset"))), reason="needs setpriv and taskset (util-linux)"
@@ -115,3 +115,18 @@ def test_the_corefile_has_kubeadm_s_plugins() -> None:
         "loadbalance",
     ]
     assert directives - {"bind", "}"} == set(kubeadm)
+
+
+def test_a_port_that_was_taken_meanwhile_is_given_up_for_another() -> None:
+    _needed(BARE_LOOP)
+    ports: list[int] = []
+
+    def unlucky(site: Site, directory: Path, port: int) -> list[str]:
+        ports.append(port)
+        if len(ports) < START_ATTEMPTS:
+            return ["sh", "-c", "echo bind: Address already in use; exit 1"]
+        return BARE_LOOP.configure(site, directory, port)
+
+    with Bench(PLAN, CLUSTER, [replace(BARE_LOOP, configure=unlucky)]) as bench:
+        assert [running.port for running in bench.fleet()] == ports[-1:]
+        assert len(ports) == START_ATTEMPTS

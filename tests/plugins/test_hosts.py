@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnsd.plugins.hosts import Hosts, Settings, parse
+from dnsd.plugins.hosts import MAX_ADDRESSES, MAX_NAMES, Hosts, Settings, parse
 from dnsd.resolve.answer import Answer
 from tests.plugins import harness
 from tests.plugins.asking import Next, make_query, plugin, refused, resolve, run, samples, warnings
@@ -250,6 +250,15 @@ def test_a_table_says_what_its_lines_say(lines: list[tuple[object, list[str]]]) 
     mapped = {pair for pair in pairs if pair[0].startswith("::ffff:")}
     assert len(pairs) - len(mapped) <= sum(map(len, table.addresses.values())) <= len(pairs)
     assert {b".".join(name).decode() for name in table.addresses} == {name for _, name in pairs}
+
+
+def test_a_table_has_limits() -> None:
+    many = [f"10.{i >> 8}.{i & 255}.1 a.test" for i in range(MAX_ADDRESSES + 1)]
+    common = [f"0.0.0.0 n{i}.test" for i in range(MAX_NAMES + 1)]
+    table = parse("\n".join([*many, *common]), "hosts", Settings(((),)))
+    assert len(table.addresses[b"a", b"test"]) == MAX_ADDRESSES
+    assert len(table.names[bytes(4)]) == MAX_NAMES
+    assert len(table.addresses) == 1 + MAX_NAMES + 1
 
 
 @given(st.text(max_size=200))

@@ -279,6 +279,22 @@ def test_what_is_wrong_is_said_at_the_start(directive: str, error: str) -> None:
     assert error in refused(f". {{\n{directive}\nwhoami\n}}")
 
 
+LABELS = st.lists(st.binary(min_size=1, max_size=6), min_size=1, max_size=3)
+ECHO = template("IN TXT", 'answer "{{ .Name }} 60 IN TXT x"', 'additional "y 60 IN TXT {{ .Name }}"')
+
+
+@given(LABELS)
+def test_a_client_cannot_write_records_by_the_name_it_asks_for(labels: list[bytes]) -> None:
+    """Octets that mean something in a zone file (blanks, quotes, line ends, `;`) are escaped in `.Name`."""
+    subject = plugin(ECHO)
+    query = make_query(to_text(tuple(labels)), "TXT")
+    found = run(subject, query)
+    (one,), (other,) = found.answer, found.additional
+    assert one.rname.label == query.name
+    assert other.rname.label == (b"y",)
+    assert bytes(one.rdata.data) == b"\x01x"
+
+
 # -- the text of a record
 
 

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dnsd.plugins.template.functions import FUNCTIONS, LAZY, MAX_WIDTH
+from dnsd.plugins.template.nodes import Template, TemplateError
 from dnsd.plugins.template.run import MAX_OUTPUT, MAX_STEPS, Struct, run
-from dnsd.plugins.template.syntax import MAX_DEPTH, Template, TemplateError, parse
+from dnsd.plugins.template.syntax import MAX_DEPTH, parse
 
 NAMES = (*FUNCTIONS, *LAZY)
 DATA = Struct(

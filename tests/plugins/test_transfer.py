@@ -71,10 +71,11 @@ COREFILE = """\
 DEADLINE = 30.0
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Dnsd]:
-    (tmp_path / "db").write_text(ZONE)
-    with dnsd(COREFILE, tmp_path) as running:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dnsd]:
+    folder = tmp_path_factory.mktemp("transfer")
+    (folder / "db").write_text(ZONE)
+    with dnsd(COREFILE, folder) as running:
         yield running
 
 
@@ -184,6 +185,16 @@ def test_over_udp_there_is_the_soa_record_alone(theirs: int, server: Dnsd) -> No
     """RFC 1995 section 2: a client whose serial is older comes back over TCP."""
     reply = dns.query.udp(ixfr("example.org", theirs), "127.0.0.1", port=server.port)
     assert [rrset.rdtype for rrset in reply.answer] == [dns.rdatatype.SOA]
+
+
+def test_a_soa_record_that_is_cut_off_is_formerr(server: Dnsd) -> None:
+    wire = ixfr("example.org", 7).to_wire()
+    rdata = wire[-26:]
+    short = wire[:-28] + struct.pack("!H", len(rdata) - 3) + rdata[:-3]
+    with socket.create_connection(("127.0.0.1", server.port), DEADLINE) as sock:
+        sock.sendall(struct.pack("!H", len(short)) + short)
+        reply, _ = dns.query.receive_tcp(sock, time.time() + DEADLINE)
+    assert reply.rcode() == dns.rcode.FORMERR
 
 
 # -- who may have what

@@ -54,6 +54,8 @@ class Cache(Plugin):
         self.denial = Entries(settings.denial.capacity)
         self.counts: Counter[tuple[str, str, str]] = Counter()
         """By metric, server, and type of entry."""
+        self._changes = 0
+        """Times that a cluster changed."""
         self._clock = context.clock
         self._listeners = context.clusters.listeners
         self._failures: cachetools.FIFOCache[bytes, _Failed] = cachetools.FIFOCache(MAX_FAILURES)
@@ -144,6 +146,7 @@ class Cache(Plugin):
         failed = self._failures.get(key)
         if failed is not None and now < failed.until:
             raise failed.kind(failed.text)
+        changes = self._changes
         try:
             answer = await next_(query)
         except Failure as failure:
@@ -152,7 +155,7 @@ class Cache(Plugin):
             raise
         body = body_of(answer)
         kind = kind_of(answer, body, query.type)
-        kept = self._keep(query, key, answer, body, kind) if answer.forwarded else None
+        kept = self._keep(query, key, answer, body, kind, changes)
         return kept or self._capped(answer, body, kind)
 
     def _capped(self, answer: Answer, body: Body, kind: Kind) -> Answer:
@@ -165,11 +168,16 @@ class Cache(Plugin):
             return answer
         return replace(answer, answer=first, authority=second, additional=third)
 
-    def _keep(self, query: Query, key: bytes, answer: Answer, body: Body, kind: Kind) -> Answer | None:
-        """Keep an upstream's answer: how it is to be given now, or None where it may not be kept."""
+    def _keep(self, query: Query, key: bytes, answer: Answer, body: Body, kind: Kind, changes: int) -> Answer | None:
+        """Keep an upstream's answer: how it is to be given now, or None where it may not be kept.
+
+        `changes` were there when the query went on: what a cluster did not have then it may have by now.
+        """
         store = self.settings.success if kind is Kind.SUCCESS else self.settings.denial
         ttl = self._lifetime(body, kind)
-        if kind is Kind.OTHER or not ttl or not store.keeps(query.name) or not small(body):
+        if not answer.forwarded or kind is Kind.OTHER or not ttl or not store.keeps(query.name) or not small(body):
+            return None
+        if answer.validity.keys and changes != self._changes:
             return None
         server = query.client.server
         if isinstance(body, Response) and not key.startswith(_normal(body.question)):
@@ -197,7 +205,7 @@ class Cache(Plugin):
     def _lifetime(self, body: Body, kind: Kind) -> int:
         """Seconds that an answer of this kind lives, and that its records say."""
         if kind is Kind.ERROR:
-            return int(self.settings.servfail)
+            return math.ceil(self.settings.servfail)
         store = self.settings.denial if kind is Kind.DENIAL else self.settings.success
         return store.clamp(least_ttl(body, kind))
 
@@ -233,13 +241,14 @@ class Cache(Plugin):
 
     async def _fetch_anew(self, query: Query, key: bytes, entry: Entry, next_: Next) -> Answer | None:
         """The new answer, which is kept, or None where there is none that is better than the entry."""
+        changes = self._changes
         try:
             answer = await next_(query)
             body = body_of(answer)
             kind = kind_of(answer, body, query.type)
             stale = self.settings.stale
-            if answer.forwarded and kind in (Kind.SUCCESS, Kind.DENIAL):
-                kept = self._keep(query, key, answer, body, kind)
+            if kind in (Kind.SUCCESS, Kind.DENIAL):
+                kept = self._keep(query, key, answer, body, kind, changes)
                 preferred = stale is not None and stale.prefer_positive and entry.kind is Kind.SUCCESS
                 if kept is not None and not (preferred and kind is Kind.DENIAL):
                     self._carry_over(key, entry)
@@ -261,6 +270,7 @@ class Cache(Plugin):
 
     def _changed(self, keys: Iterable[Key]) -> None:
         """A cluster changed: a name that was looked up there in vain may be there now."""
+        self._changes += 1
         for entries in (self.success, self.denial):
             entries.changed(keys)
 

@@ -12,7 +12,7 @@ from dnslib import RR
 from dnsd.plugins.file.reader import Record
 from dnsd.plugins.file.tokens import ZoneError
 from dnsd.wire import name as names
-from dnsd.wire.codes import Type
+from dnsd.wire.codes import Type, type_text
 from dnsd.wire.name import Name
 
 RRSIG, NSEC = 46, 47
@@ -85,9 +85,8 @@ class Builder:
             ZoneError: it is a second SOA record, or one at another name than the origin.
         """
         name, type_ = names.lower(record.owner), record.rr.rtype
-        place, text = f"{record.file}:{record.line}", names.to_text(name)
         if not names.is_under(name, self.origin):
-            self._warn(place, f"{text} is not in {names.to_text(self.origin)}; left out")
+            self._leave_out(record, f"is not in {names.to_text(self.origin)}")
             return
         rrset = self._nodes.setdefault(name, {}).setdefault(type_, {})
         other = bool(rrset) and record.wire not in rrset
@@ -95,8 +94,7 @@ class Builder:
             message = f"a SOA record that is not the one of {names.to_text(self.origin)}"
             raise ZoneError(record.file, record.line, message)
         if type_ == Type.CNAME and (name == self.origin or other):
-            what = "is the apex and cannot have a" if name == self.origin else "has another"
-            self._warn(place, f"{text} {what} CNAME record; left out")
+            self._leave_out(record, "is the apex" if name == self.origin else "has another CNAME record")
             return
         rrset.setdefault(record.wire, record.rr)
 
@@ -113,7 +111,7 @@ class Builder:
         denials: list[Name] = []
         for name, rrsets in self._nodes.items():
             if rrsets.get(Type.CNAME) and not rrsets.keys() <= _WITH_CNAME:
-                self._warn(self.file, f"{names.to_text(name)} has a CNAME record and others; the others are left out")
+                self._warn(f"{self.file}: {names.to_text(name)} has a CNAME record; its others are left out")
                 for type_ in rrsets.keys() - _WITH_CNAME:
                     del rrsets[type_]
             nodes[name] = {type_: tuple(rrset.values()) for type_, rrset in rrsets.items() if rrset}
@@ -123,6 +121,10 @@ class Builder:
                 denials.append(name[::-1])
         return Zone(self.origin, next(iter(soa.values())), nodes, tuple(sorted(denials)))
 
-    def _warn(self, place: str, text: str) -> None:
+    def _leave_out(self, record: Record, why: str) -> None:
+        owner, type_ = names.to_text(record.owner), type_text(record.rr.rtype)
+        self._warn(f"{record.file}:{record.line}: {owner} {why}; its {type_} record is left out")
+
+    def _warn(self, text: str) -> None:
         if len(self.warnings) < MAX_WARNINGS:
-            self.warnings.append(f"{place}: {text}")
+            self.warnings.append(text)

@@ -6,10 +6,9 @@ import ssl
 from dataclasses import replace
 from pathlib import Path
 
-from dnslib import RCODE
-
 from dnsd.corefile import read as words
 from dnsd.corefile.syntax import CorefileError, Directive, Option, Word
+from dnsd.plugins.directive import rcode
 from dnsd.plugins.forward import targets
 from dnsd.plugins.forward.settings import MAX_UPSTREAMS, Policy, Scheme, Stanza
 from dnsd.wire import name as names
@@ -165,10 +164,4 @@ def _one(option: Option) -> Word:
 
 
 def _rcodes(option: Option) -> frozenset[int]:
-    found = set()
-    for word in words.arguments(option, 1):
-        number = RCODE.reverse.get(word.text.upper())
-        if number is None:
-            raise CorefileError(word.position, f"'{word.text}' is not a response code", "such as SERVFAIL or NXDOMAIN")
-        found.add(int(number))
-    return frozenset(found)
+    return frozenset(rcode(word) for word in words.arguments(option, 1))

@@ -183,7 +183,7 @@ class Forwarder:
     def _upstream(self, target: Target) -> Upstream:
         stanza = self.stanza
         address = target.host, target.port
-        server_name = target.server_name or stanza.server_name
+        server_name = stanza.server_name or target.server_name
         datagram: Udp | None = None
         stream: Stream | Https
         if target.scheme is Scheme.HTTPS:

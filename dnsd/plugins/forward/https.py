@@ -42,6 +42,7 @@ class Https:
         host = f"[{target.host}]" if ":" in target.host else target.host
         self._url = f"https://{host}:{target.port}{target.path}"
         self._tls = tls
+        self._host = server_name
         self._server_name = server_name or target.host
         self._source = source
         self._expire = expire
@@ -111,7 +112,7 @@ class Https:
                     ssl=self._tls,
                 ),
                 timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT),
-                headers={"Accept": MEDIA_TYPE},
+                headers={"Accept": MEDIA_TYPE} | ({"Host": self._host} if self._host else {}),
             )
         else:
             self.hits += 1

@@ -59,6 +59,8 @@ def _target(word: Word, text: str, scheme: Scheme) -> Target:
     host, own_port = _split(word, text)
     by_name = not _is_address(host)
     if by_name:
+        if "/" in host:
+            raise CorefileError(word.position, f"there is no file '{word.text}'")
         host = words.zone(Word(host, word.position)).removesuffix(".")
         if not host:
             raise CorefileError(word.position, f"no upstream in '{word.text}'")

@@ -16,9 +16,10 @@ from dnsd.corefile.syntax import CorefileError, Directive, Option, Word
 from dnsd.plugins.directive import class_, fallthrough, pattern, rcode, tellable, type_, zones
 from dnsd.plugins.template import data, record
 from dnsd.plugins.template.functions import FUNCTIONS, LAZY
+from dnsd.plugins.template.nodes import Template, TemplateError
 from dnsd.plugins.template.record import BadText
 from dnsd.plugins.template.run import Struct, run
-from dnsd.plugins.template.syntax import Template, TemplateError, parse
+from dnsd.plugins.template.syntax import parse
 from dnsd.resolve.answer import ALWAYS, ONCE, Answer, Failure, Reason
 from dnsd.resolve.plugin import Context, Next, Plugin
 from dnsd.resolve.query import Query

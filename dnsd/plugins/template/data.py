@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from dnsd.plugins.template.nodes import Template, TemplateError
 from dnsd.plugins.template.run import Struct
-from dnsd.plugins.template.syntax import Template, TemplateError
 from dnsd.resolve.query import Query
 from dnsd.wire import codes
 from dnsd.wire.codes import Class, Type, class_text, type_text

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from dnsd.plugins.template.syntax import TemplateError, Value
+from dnsd.plugins.template.nodes import TemplateError, Value
 
 MAX_WIDTH = 255
 """Characters of one value that `printf` pads: no label, no name and no character string is longer."""

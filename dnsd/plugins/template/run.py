@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice
 
 from dnsd.plugins.template.functions import FUNCTIONS, LAZY, MISSING, text, truth
-from dnsd.plugins.template.syntax import (
+from dnsd.plugins.template.nodes import (
     Action,
     Block,
     Chain,
