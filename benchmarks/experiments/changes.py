@@ -1,6 +1,6 @@
 """What a change of the cluster does: how soon answers follow it, and what many changes do to everybody's latency.
 
-The API server runs inside this program, so that the moment at which an event is written is known.
+The API server is the benchmarks' own, so that the moment at which an event is written is known.
 """
 
 from __future__ import annotations

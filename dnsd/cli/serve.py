@@ -19,7 +19,7 @@ from dnsd.cluster.sources import make_source
 from dnsd.cluster.store import Clusters, SourceError
 from dnsd.corefile.syntax import CorefileError, ServerBlock
 from dnsd.observe import log as log_format
-from dnsd.observe.answering import Answering, OneProcess, Workers, numbers_of_worker
+from dnsd.observe.answering import Answering, OneProcess, Workers, report
 from dnsd.observe.endpoints import lameduck
 from dnsd.observe.metrics import Metrics
 from dnsd.observe.observer import Observer
@@ -102,7 +102,7 @@ def serve(
     if workers == 1:
         runtime = Runtime(host)
         return run_loop(_main(runtime, OneProcess(runtime, metrics), metrics, read, blocks, started, pidfile))
-    fleet = Fleet(host, workers, run_loop, numbers_of_worker)
+    fleet = Fleet(host, workers, run_loop, report)
     return fleet.run(_main(fleet, Workers(fleet, metrics), metrics, read, blocks, started, pidfile))
 
 

@@ -6,18 +6,21 @@ Knows server blocks by what their directives say to the server, and no plugin. s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import TypeAlias
 
 from dnsd.observe.families import CONTENT_TYPE
 from dnsd.observe.http import HttpListener, Page, Response
 from dnsd.resolve.histogram import Histogram
-from dnsd.resolve.plugin import Plugin
 from dnsd.serve.instance import Instance
 from dnsd.serve.server import ListenError
 
 HEALTH, READY, METRICS = "/health", "/ready", "/metrics"
+
+Place: TypeAlias = tuple[int, str]
+"""A plugin: the number of its server block, and its name."""
 
 CHECK_SECONDS = 1.0
 """Between two looks at our own /health."""
@@ -37,23 +40,21 @@ class Readiness:
     goes away later must not take every DNS server out of the Service.
     """
 
-    def __init__(self) -> None:
-        self._waiting: list[tuple[Plugin, bool]] = []
+    def __init__(self, instance: Instance) -> None:
+        options = [(i, built.context.server, built.plugins) for i, built in enumerate(instance.blocks)]
+        self._waiting = {(i, plugin.name) for i, said, own in options if said.ready is not None for plugin in own}
+        self._again = {place for place in self._waiting if options[place[0]][1].ready_continuously}
 
-    def use(self, instance: Instance) -> None:
-        """Ask the plugins of another configuration from now on."""
-        self._waiting = [
-            (plugin, built.context.server.ready_continuously)
-            for built in instance.blocks
-            if built.context.server.ready is not None
-            for plugin in built.plugins
-        ]
+    @property
+    def final(self) -> bool:
+        """Whether everything is ready for good."""
+        return not self._waiting
 
-    def unready(self) -> list[str]:
-        """Names of the plugins that are not ready, each once, in order."""
-        late = [(plugin, again) for plugin, again in self._waiting if not plugin.ready]
-        self._waiting = [item for item in self._waiting if item[1] or item in late]
-        return sorted({plugin.name for plugin, _ in late})
+    def names(self, late: set[Place]) -> list[str]:
+        """Names of the plugins that are waited for, each once, in order, given those that are not ready."""
+        waited_for = self._waiting & late
+        self._waiting = waited_for | self._again
+        return sorted({name for _, name in waited_for})
 
 
 @dataclass(slots=True)
@@ -68,7 +69,7 @@ class Endpoints:
     """The HTTP listeners of a process.
 
     Args:
-        unready: names of the plugins that cannot do their job yet.
+        unready: gives the names of the plugins that cannot do their job yet.
         metrics: the text of /metrics.
         health: where our own looks at /health are noted.
         clock: seconds on the monotonic clock.
@@ -76,7 +77,7 @@ class Endpoints:
 
     def __init__(
         self,
-        unready: Callable[[], Iterable[str]],
+        unready: Callable[[], Awaitable[list[str]]],
         metrics: Callable[[], Awaitable[bytes]],
         health: HealthLog,
         clock: Callable[[], float],
@@ -150,7 +151,7 @@ class Endpoints:
         return Response(b"OK")
 
     async def _ready_page(self) -> Response:
-        names = list(self._unready())
+        names = await self._unready()
         if names:
             return Response(",".join(names).encode(), HTTPStatus.SERVICE_UNAVAILABLE)
         return Response(b"OK")

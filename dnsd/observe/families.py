@@ -1,7 +1,7 @@
 """Metric families as plain values: how they add up over plugins and processes, and their text.
 
-Knows the text format 0.0.4 of Prometheus, and no metric by its name. A snapshot, a list of families, can be sent to
-another process (`encode`, `decode`) and merged there with others.
+Knows the text format 0.0.4 of Prometheus, and no metric by its name. A snapshot, a list of families, is of types that
+msgspec can send to another process, and is merged there with others.
 """
 
 from __future__ import annotations
@@ -51,23 +51,6 @@ class Family(msgspec.Struct, array_like=True):
 
 Snapshot: TypeAlias = list[Family]
 """What one process, or one part of it, has to tell."""
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Snapshot)
-
-
-def encode(snapshot: Snapshot) -> bytes:
-    """The snapshot as octets."""
-    return _encoder.encode(snapshot)
-
-
-def decode(data: bytes) -> Snapshot:
-    """The snapshot that `encode` wrote.
-
-    Raises:
-        msgspec.MsgspecError: the octets are none.
-    """
-    return _decoder.decode(data)
 
 
 def counter(name: str, help_: str) -> Family:

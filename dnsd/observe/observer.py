@@ -34,8 +34,9 @@ class Observer:
         self._metrics = metrics
         self._clusters = clusters
         self._answering = answering
-        self._readiness = Readiness()
-        self._endpoints = Endpoints(self._readiness.unready, self.page, metrics.health, clock)
+        self._instance: Instance
+        self._readiness: Readiness
+        self._endpoints = Endpoints(self.unready, self.page, metrics.health, clock)
         self._one_at_a_time = asyncio.Lock()
 
     async def start(self, instance: Instance) -> None:
@@ -63,7 +64,7 @@ class Observer:
 
     def _follow(self, instance: Instance) -> None:
         self._metrics.follow(self._clusters)
-        self._readiness.use(instance)
+        self._instance, self._readiness = instance, Readiness(instance)
 
     async def close_ready(self) -> None:
         """End /ready before anything else ends."""
@@ -73,7 +74,15 @@ class Observer:
         """End all pages."""
         await self._endpoints.stop()
 
+    async def unready(self) -> list[str]:
+        """Names of the plugins that cannot do their job yet."""
+        readiness = self._readiness
+        if readiness.final:
+            return []
+        async with self._one_at_a_time:
+            return readiness.names(await self._answering.unready(self._instance))
+
     async def page(self) -> bytes:
         """The text of /metrics; who scrapes at the same time waits."""
         async with self._one_at_a_time:
-            return self._metrics.page(await self._answering.snapshots())
+            return self._metrics.page(await self._answering.snapshots(self._instance))

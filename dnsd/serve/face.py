@@ -15,7 +15,7 @@ from dnsd.resolve.query import Client, from_message
 from dnsd.serve.memo import ROTATIONS, Memo
 from dnsd.serve.tally import Labels, Tally
 from dnsd.wire.codes import Class, Type
-from dnsd.wire.query import HEADER, Message, accept
+from dnsd.wire.query import Message, accept
 from dnsd.wire.reply import Sections, write
 from dnsd.wire.size import uncompressed
 
@@ -80,7 +80,7 @@ class Face:
         if answer.validity.keep and current:
             hit = labels._replace(cached=answer.cached) if answer.cached else labels
             hit = self._known_labels.setdefault(hit, hit)
-            self.memo.put(data, HEADER + len(message.question.wire), replies, answer.validity, hit, size)
+            self.memo.put(data, message.question.wire, replies, answer.validity, hit, size)
         further = (write(message, part.sections(), tcp=tcp) for part in answer.more)
         return (reply.to_wire(message.id, message.question.wire) for reply in chain(replies[:1], further))
 

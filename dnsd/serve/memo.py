@@ -30,10 +30,14 @@ ENTRY_OCTETS = 480
 """What an entry takes besides what follows: the object, its tuples, its place in the dict."""
 KEY_OCTETS = 130
 """What each key that an entry read takes: the tuple, and the entry's place under it."""
-REPLY_OCTETS = 90
-"""What a reply takes besides its tail."""
+REPLY_OCTETS = 40
+"""What a reply takes besides its octets."""
+ID = 2
+"""Octets of a message's id."""
 MAX_KEY = 512
 """Octets of a query that is remembered; no stub resolver sends more."""
+IN_PLACE = 1500
+"""Octets of a reply that is written over the query: what a frame of Ethernet carries. Longer ones are rare."""
 ROTATIONS = 4
 """Ready orders of an answer with several addresses. A power of two, and enough that each of a few comes first."""
 HIT_SECONDS = 5e-6
@@ -49,40 +53,40 @@ class Entry:
     """A ready answer: how often it was given, and its replies in rotation."""
 
     __slots__ = (
-        "cost", "end", "head", "hits", "key", "keys", "labels", "request", "response", "tails", "ticking", "ttls",
+        "cost", "end", "hits", "in_place", "key", "keys", "labels", "replies", "request", "response", "ticking", "ttls",
         "until", "valid_until",
     )  # fmt: skip
 
     def __init__(
         self,
         key: bytes,
-        question_end: int,
+        question: bytes,
         replies: tuple[Reply, ...],
         validity: Validity,
         labels: Labels,
         sizes: tuple[int, int],
     ) -> None:
         self.hits = 0
-        self.head = replies[0].head
-        self.end = question_end
-        """Offset of the octet after the question."""
-        ready = [(reply.tail, reply.size) for reply in replies]
-        self.tails = tuple(ready[i % len(ready)] for i in range(ROTATIONS))
-        """What follows the question, and the octets of the whole reply: always ROTATIONS of them."""
+        asked = question.lower()[:-4] + question[-4:]
+        self.end = HEADER - ID + len(asked)
+        """Offset in a reply of the octet after the question."""
+        ready = [reply.head + asked + reply.tail for reply in replies]
+        self.replies = tuple(ready[i % len(ready)] for i in range(ROTATIONS))
+        """All of a reply but its id, to a question in lower case: always ROTATIONS of them."""
+        self.in_place = max(map(len, ready)) + ID <= IN_PLACE
+        """Whether its replies are written over the query."""
         self.until = validity.until
         self.ticking = validity.ticking
-        self.valid_until = validity.until if validity.ticking is None else -math.inf
-        """When somebody has to look again: at the end, or as the next TTL counts down."""
+        self.valid_until = validity.until if self.ticking is None and self.in_place else -math.inf
+        """When somebody has to look closer: at the end, as the next TTL counts down, or always."""
         self.key = key
         self.keys = tuple(validity.keys)
-        self.ttls = replies[0].ttls
+        self.ttls = tuple(self.end + at for at in replies[0].ttls)
+        """Offsets in a reply of each record's TTL; the same in every rotation."""
         self.labels = labels
         self.request, self.response = sizes
         self.cost = (
-            ENTRY_OCTETS
-            + len(key)
-            + KEY_OCTETS * len(self.keys)
-            + sum(REPLY_OCTETS + len(reply.tail) for reply in replies)
+            ENTRY_OCTETS + len(key) + KEY_OCTETS * len(self.keys) + sum(REPLY_OCTETS + len(reply) for reply in ready)
         )
 
     def refresh(self, now: float) -> bool:
@@ -91,17 +95,24 @@ class Entry:
             return False
         if self.ticking is not None:
             passed = math.floor(now - self.ticking)
-            aged = {tail: (_aged(tail, self.ttls, passed), size) for tail, size in self.tails}
-            self.tails = tuple(aged[tail] for tail, _ in self.tails)
+            aged = {reply: _aged(reply, self.ttls, passed) for reply in self.replies}
+            self.replies = tuple(aged[reply] for reply in self.replies)
             self.ticking += passed
-            self.valid_until = min(self.until, self.ticking + 1.0)
+            if self.in_place:
+                self.valid_until = min(self.until, self.ticking + 1.0)
         return True
 
+    def reply(self, query: bytes) -> bytes:
+        """The next reply to `query`, whose id and letter case it has."""
+        self.hits += 1
+        reply = self.replies[self.hits & ROTATIONS - 1]
+        return query[:ID] + reply[: HEADER - ID] + query[HEADER : self.end + ID] + reply[self.end :]
 
-def _aged(tail: bytes, ttls: Iterable[int], seconds: int) -> bytes:
+
+def _aged(reply: bytes, ttls: Iterable[int], seconds: int) -> bytes:
     if not seconds:
-        return tail
-    changed = bytearray(tail)
+        return reply
+    changed = bytearray(reply)
     for at in ttls:
         (ttl,) = struct.unpack_from("!I", changed, at)
         struct.pack_into("!I", changed, at, max(0, ttl - seconds))
@@ -194,7 +205,7 @@ class Memo:
     def put(
         self,
         data: bytes,
-        question_end: int,
+        question: bytes,
         replies: tuple[Reply, ...],
         validity: Validity,
         labels: Labels,
@@ -205,7 +216,7 @@ class Memo:
         if key is None or not validity.keep:
             return
         self._forget(key)
-        self._add(Entry(key, question_end, replies, validity, labels, (len(data), response)))
+        self._add(Entry(key, question, replies, validity, labels, (len(data), response)))
 
     def drop(self, keys: Iterable[Key]) -> None:
         """Forget every answer that read one of `keys`."""

@@ -11,6 +11,7 @@ import errno
 import platform
 import socket
 import sys
+from array import array
 from typing import Final
 
 from dnsd.wire.query import MAX_UDP_QUERY
@@ -18,7 +19,9 @@ from dnsd.wire.query import MAX_UDP_QUERY
 BATCH: Final = 64
 """Datagrams a system call. Past this the cost per datagram hardly falls, and the last one waits longer."""
 SLOT: Final = MAX_UDP_QUERY
-"""Octets of a datagram's buffer; a longer reply is sent by itself."""
+"""Octets of a datagram's buffer."""
+STRIDE: Final = SLOT + 192
+"""Octets from one buffer to the next. At a power of two all would share a few lines of the cache."""
 
 _HEADER = 64
 _NAME = 28
@@ -61,7 +64,7 @@ class Batch:
         self._recvmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p)
         self._sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
         self.control_length = _CONTROL[self.family] if packet_info else 0
-        self._data = (ctypes.c_uint8 * (BATCH * SLOT))()
+        self._data = (ctypes.c_uint8 * (BATCH * STRIDE))()
         self._names = (ctypes.c_uint8 * (BATCH * _NAME))()
         self._controls = (ctypes.c_uint8 * (BATCH * max(self.control_length, 1)))()
         self._receive_iov = (_Iovec * BATCH)()
@@ -69,7 +72,7 @@ class Batch:
         self._receive = (_Message * BATCH)()
         self._send = (_Message * BATCH)()
         for i in range(BATCH):
-            base = ctypes.addressof(self._data) + i * SLOT
+            base = ctypes.addressof(self._data) + i * STRIDE
             for iov, messages in ((self._receive_iov, self._receive), (self._send_iov, self._send)):
                 iov[i].base, iov[i].length = base, SLOT
                 message = messages[i]
@@ -81,11 +84,11 @@ class Batch:
                     message.control = ctypes.addressof(self._controls) + i * self.control_length
                     message.control_length = self.control_length
         self.data = memoryview(self._data).cast("B")
-        """All slots; datagram i begins at i * SLOT."""
+        """All slots; datagram i begins at i * STRIDE."""
         self.lengths = memoryview(self._receive).cast("B").cast("I")[14::16]
         """Octets of each datagram received."""
         self.reply_lengths = memoryview(self._send_iov).cast("B").cast("Q")[1::2]
-        """Octets of the reply in each slot, to be set by whoever wrote it."""
+        """Octets of the reply in each slot."""
         self._send_headers = memoryview(self._send).cast("B")
         self._receive_template = bytes(memoryview(self._receive).cast("B"))
         self._send_template = memoryview(bytes(self._send_headers))
@@ -109,12 +112,20 @@ class Batch:
             return 0
         raise OSError(code, "recvmmsg")
 
-    def move(self, slot: int, place: int) -> None:
-        """Let the reply in `slot` be the one at `place` among those to send; `place` is never behind."""
-        self._send_headers[place * _HEADER : place * _HEADER + _HEADER] = self._send_template[
-            slot * _HEADER : slot * _HEADER + _HEADER
-        ]
+    def lay_out(self, sizes: list[int]) -> int:
+        """Make the replies ready to send, given the octets of that in each slot, 0 for none; how many there are."""
+        self.reply_lengths[: len(sizes)] = array("Q", sizes)
+        if 0 not in sizes:
+            return len(sizes)
+        place = 0
+        for slot, size in enumerate(sizes):
+            if size:
+                self._send_headers[place * _HEADER : place * _HEADER + _HEADER] = self._send_template[
+                    slot * _HEADER : slot * _HEADER + _HEADER
+                ]
+                place += 1
         self._moved = True
+        return place
 
     def send(self, first: int, count: int) -> int:
         """Send the replies at places first to count - 1; how many went out.

@@ -122,9 +122,8 @@ class Tcp(asyncio.Protocol):
                         continue
                     self._task = self._loop.create_task(self._answer_slowly(query))
                     break
-            hits = entry.hits = entry.hits + 1
-            tail, length = entry.tails[hits & 3]
-            replies.append(length.to_bytes(2, "big") + query[:2] + entry.head + query[HEADER : entry.end] + tail)
+            reply = entry.reply(query)
+            replies.append(len(reply).to_bytes(2, "big") + reply)
         if at:
             del buffer[:at]
             self._deadline = self._loop.time() + IDLE_SECONDS

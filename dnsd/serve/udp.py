@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from dnsd.resolve.query import Client
 from dnsd.serve import mmsg
 from dnsd.serve.face import Face
+from dnsd.serve.memo import ID, IN_PLACE, MAX_KEY
 from dnsd.wire import codes
 from dnsd.wire.query import HEADER, MAX_UDP_QUERY
 
@@ -28,6 +29,10 @@ MAX_IN_FLIGHT = 4096
 MAX_UNSENT = 1024
 """Replies that wait for room in the socket's buffer; more are lost, as they would be in the kernel."""
 IP_PKTINFO = 8
+TAKE = tuple(struct.Struct(f"{max(0, length - ID)}s").unpack_from for length in range(MAX_KEY + 1))
+"""By the octets of a query: reads what follows its id. Half the cost of a slice."""
+PUT = tuple(struct.Struct(f"{length}s").pack_into for length in range(IN_PLACE + 1))
+"""By the octets of a reply without its id: writes it."""
 _INFO_LENGTH = {socket.AF_INET: 12, socket.AF_INET6: 20}
 _INFO_TYPE = {
     socket.AF_INET: (socket.IPPROTO_IP, IP_PKTINFO),
@@ -62,7 +67,8 @@ class Udp:
         if self._packet_info:
             _ask_for_packet_info(sock)
         self._batch = mmsg.Batch(sock, packet_info=self._packet_info) if batches and mmsg.available() else None
-        self._offsets = range(0, mmsg.BATCH * mmsg.SLOT, mmsg.SLOT)
+        self._starts = [slot * mmsg.STRIDE + ID for slot in range(mmsg.BATCH)]
+        """Offsets of what follows the id of each query of a batch."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._unsent: deque[tuple[bytes, Peer]] = deque()
         self._logged: set[int | None] = set()
@@ -100,33 +106,35 @@ class Udp:
         """Write replies over the queries that the memo knows, and send them together."""
         face = self._face
         memo, now = face.memo, face.clock()
-        get, data, reply_lengths = memo.get, batch.data, batch.reply_lengths
-        place = slot = 0
-        for at, length in zip(self._offsets, batch.lengths[:count].tolist(), strict=False):
-            entry = get(data[at + 2 : at + length].tobytes().lower())
-            if entry is None or now >= entry.valid_until:
-                query = data[at : at + length].tobytes()
-                entry = memo.find(query, now)
-                if entry is None:
-                    self._begin(query, self._peer(batch, slot))
-                    slot += 1
-                    continue
-            hits = entry.hits = entry.hits + 1
-            tail, size = entry.tails[hits & 3]
-            if size > mmsg.SLOT:
-                query = data[at : at + length].tobytes()
-                self._send(query[:2] + entry.head + query[HEADER : entry.end] + tail, self._peer(batch, slot))
-                slot += 1
-                continue
-            data[at + 2 : at + 12] = entry.head
-            data[at + entry.end : at + size] = tail
-            reply_lengths[slot] = size
-            if place != slot:
-                batch.move(slot, place)
-            place += 1
-            slot += 1
-        if place:
-            self._send_batch(batch, place)
+        get, data = memo.get, batch.data
+        sizes: list[int] = []
+        for at, length in zip(self._starts, batch.lengths[:count].tolist(), strict=False):
+            entry = get(TAKE[length](data, at)[0]) if length <= MAX_KEY else None
+            if entry is not None and now < entry.valid_until:  # asked in lower case, and seen before
+                hits = entry.hits = entry.hits + 1
+                reply = entry.replies[hits & 3]
+                size = len(reply)
+                PUT[size](data, at, reply)
+                sizes.append(size + ID)
+            else:
+                sizes.append(self._look_closer(batch, len(sizes), data[at - ID : at - ID + length].tobytes(), now))
+        ready = batch.lay_out(sizes)
+        if ready:
+            self._send_batch(batch, ready)
+
+    def _look_closer(self, batch: mmsg.Batch, slot: int, query: bytes, now: float) -> int:
+        """Answer a query that is not just as it was remembered; octets of the reply in its slot, or 0."""
+        entry = self._face.memo.find(query, now)
+        if entry is None:
+            self._begin(query, self._peer(batch, slot))
+            return 0
+        reply = entry.reply(query)
+        if not entry.in_place:
+            self._send(reply, self._peer(batch, slot))
+            return 0
+        at = slot * mmsg.STRIDE
+        batch.data[at : at + len(reply)] = reply
+        return len(reply)
 
     def _send_batch(self, batch: mmsg.Batch, count: int) -> None:
         done = 0
@@ -145,7 +153,7 @@ class Udp:
     def _keep_batch(self, batch: mmsg.Batch, first: int, count: int) -> None:
         for place in range(first, count):
             slot = batch.slot_at(place)
-            at = slot * mmsg.SLOT
+            at = slot * mmsg.STRIDE
             self._keep(batch.data[at : at + batch.reply_lengths[slot]].tobytes(), self._peer(batch, slot))
 
     def _peer(self, batch: mmsg.Batch, slot: int) -> Peer:
@@ -174,9 +182,7 @@ class Udp:
             if entry is None:
                 self._begin(query, peer)
                 continue
-            entry.hits += 1
-            tail, _ = entry.tails[entry.hits & 3]
-            self._send(query[:2] + entry.head + query[HEADER : entry.end] + tail, peer)
+            self._send(entry.reply(query), peer)
 
     # -- the slow path
 

@@ -22,16 +22,11 @@ from tests.plugins import harness
 from tests.process import dnsd, eventually, free_port
 
 
-class Slow(Plugin):
-    """A plugin that is ready when a test says so."""
+class Named(Plugin):
+    """A plugin of any name."""
 
     def __init__(self, name: str) -> None:
         self.name = name  # type: ignore[misc]
-        self.done = False
-
-    @property
-    def ready(self) -> bool:
-        return self.done
 
 
 def built(*directives: str) -> Instance:
@@ -40,47 +35,39 @@ def built(*directives: str) -> Instance:
     return harness.build("\n".join(blocks)).instance
 
 
-def with_plugins(instance: Instance, *plugins: tuple[Plugin, ...]) -> Instance:
-    """The configuration, with other plugins in its blocks."""
-    for block, own in zip(instance.blocks, plugins, strict=True):
-        block.plugins = own
+def with_plugins(instance: Instance, *plugins: tuple[str, ...]) -> Instance:
+    """The configuration, with plugins of these names in its blocks."""
+    for block, names in zip(instance.blocks, plugins, strict=True):
+        block.plugins = tuple(map(Named, names))
     return instance
 
 
 # -- readiness
 
 
+KUBERNETES = [(0, "kubernetes")]
+
+
 def test_names_of_plugins_that_are_not_ready_come_once_and_in_order() -> None:
-    readiness = Readiness()
-    readiness.use(with_plugins(built("ready", "ready"), (Slow("kubernetes"), Slow("file")), (Slow("kubernetes"),)))
-    assert readiness.unready() == ["file", "kubernetes"]
+    readiness = Readiness(with_plugins(built("ready", "ready"), ("kubernetes", "file", "log"), ("kubernetes",)))
+    assert readiness.names({(0, "kubernetes"), (0, "file"), (1, "kubernetes")}) == ["file", "kubernetes"]
 
 
 def test_only_blocks_with_ready_are_asked() -> None:
-    readiness = Readiness()
-    readiness.use(with_plugins(built("ready", ""), (Slow("file"),), (Slow("kubernetes"),)))
-    assert readiness.unready() == ["file"]
+    readiness = Readiness(with_plugins(built("ready", ""), ("file",), ("kubernetes",)))
+    assert readiness.names({(0, "file"), (1, "kubernetes")}) == ["file"]
 
 
 @pytest.mark.parametrize(
     ("directive", "later"), [("ready", []), ("ready {\n monitor continuously\n }", ["kubernetes"])]
 )
 def test_who_was_ready_once_is_asked_again_only_where_that_is_wanted(directive: str, later: list[str]) -> None:
-    plugin, readiness = Slow("kubernetes"), Readiness()
-    readiness.use(with_plugins(built(directive), (plugin,)))
-    assert readiness.unready() == ["kubernetes"]
-    plugin.done = True
-    assert readiness.unready() == []
-    plugin.done = False
-    assert readiness.unready() == later
-
-
-def test_another_configuration_is_asked_anew() -> None:
-    readiness = Readiness()
-    readiness.use(built("ready"))
-    assert readiness.unready() == []
-    readiness.use(with_plugins(built("ready"), (Slow("kubernetes"),)))
-    assert readiness.unready() == ["kubernetes"]
+    readiness = Readiness(with_plugins(built(directive), ("kubernetes",)))
+    assert readiness.names({*KUBERNETES}) == ["kubernetes"]
+    assert not readiness.final
+    assert readiness.names(set()) == []
+    assert readiness.names({*KUBERNETES}) == later
+    assert readiness.final is not bool(later)
 
 
 def test_the_longest_lameduck_counts() -> None:
@@ -97,7 +84,10 @@ class Pages:
     def __init__(self) -> None:
         self.unready: list[str] = []
         self.health = HealthLog(Histogram(HEALTH_BOUNDS))
-        self.endpoints = Endpoints(lambda: self.unready, self.metrics, self.health, time.monotonic)
+        self.endpoints = Endpoints(self.names, self.metrics, self.health, time.monotonic)
+
+    async def names(self) -> list[str]:
+        return self.unready
 
     async def metrics(self) -> bytes:
         return b"numbers 1\n"
@@ -232,6 +222,7 @@ COREFILE = """
         kubeconfig %s
         startup_timeout 0s
     }
+    forward . 127.0.0.1:9
     hosts {
         10.0.0.1 www.example.org
         fallthrough
@@ -240,13 +231,15 @@ COREFILE = """
 """
 
 
-def test_ready_waits_for_the_first_sync_and_never_goes_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_ready_waits_for_the_first_sync_and_never_goes_back(workers: str, tmp_path: Path) -> None:
     ready, health = free_port(), free_port()
     with ApiServer() as api:
         api.put(*SHOP)
         api.forbid("services")
         api.kubeconfig(tmp_path / "kubeconfig")
-        with dnsd(COREFILE % (ready, health, tmp_path / "kubeconfig"), tmp_path) as server:
+        corefile = COREFILE % (ready, health, tmp_path / "kubeconfig")
+        with dnsd(corefile, tmp_path, "--workers", workers) as server:
             late = get(ready, "/ready")
             assert (late.status, late.body) == (503, b"kubernetes")
             assert get(health, "/health").body == b"OK"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 
 import pytest
 from hypothesis import given
@@ -22,10 +21,14 @@ def record(
 
 
 def failed() -> logging.LogRecord:
+    caught: ValueError | None = None
     try:
         int("a bug")
-    except ValueError:
-        return logging.LogRecord("dnsd", logging.ERROR, __file__, 1, "panic", None, sys.exc_info())
+    except ValueError as error:
+        caught = error
+    assert caught is not None
+    seen = (type(caught), caught, caught.__traceback__)
+    return logging.LogRecord("dnsd", logging.ERROR, __file__, 1, "panic", None, seen)
 
 
 @pytest.mark.parametrize(

@@ -215,7 +215,7 @@ def test_is_logged(rule: str, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_failure_is_logged_with_the_rcode_that_the_server_makes_of_it(caplog: pytest.LogCaptureFixture) -> None:
-    assert asked_lines(f"log {FORMAT}", caplog, "gone.example.org") == ["gone.example.org. REFUSED"]
+    assert asked_lines(f"log {FORMAT}", caplog, "gone.example.org") == ["gone.example.org. SERVFAIL"]
 
 
 def test_json_has_the_reason_too() -> None:

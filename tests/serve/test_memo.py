@@ -15,7 +15,7 @@ from dnsd.resolve.answer import Validity
 from dnsd.serve.memo import MAX_KEY, MEMO_OCTETS, ROTATIONS, Memo, memo_key
 from dnsd.serve.tally import Labels, Tally
 from dnsd.wire import records
-from dnsd.wire.query import HEADER, Message, accept
+from dnsd.wire.query import Message, accept
 from dnsd.wire.reply import Sections, write
 from tests.wire.queries import opt, query
 
@@ -33,19 +33,15 @@ def remember(memo: Memo, data: bytes, validity: Validity = FOREVER, *, ttl: int 
         write(message, Sections(0, 0, [records.address(owner, ttl, bytes([10, 0, 0, i]))]), tcp=False)
         for i in range(orders)
     )
-    memo.put(data, HEADER + len(message.question.wire), replies, validity, LABELS, replies[0].size)
+    memo.put(data, message.question.wire, replies, validity, LABELS, replies[0].size)
 
 
 def reply(memo: Memo, data: bytes, now: float = 0.0) -> dns.message.Message | None:
-    """What a hit gives, put together as the listeners do."""
+    """What a hit gives."""
     entry = memo.find(data, now)
     if entry is None:
         return None
-    tail, size = entry.tails[entry.hits & 3]
-    entry.hits += 1
-    whole = data[:2] + entry.head + data[HEADER : entry.end] + tail
-    assert len(whole) == size
-    return dns.message.from_wire(whole)
+    return dns.message.from_wire(entry.reply(data))
 
 
 def cookie(data: bytes) -> bytes:
@@ -115,6 +111,17 @@ def test_a_query_longer_than_any_stub_sends_is_not_remembered() -> None:
     remember(memo, longer)
     assert memo.find(longer, 0.0) is None
     assert len(memo) == 1
+
+
+@given(st.integers(0, 0xFFFF), st.lists(st.booleans(), min_size=len(NAME), max_size=len(NAME)))
+def test_id_and_spelling_come_back_octet_for_octet(id_: int, upper: list[bool]) -> None:
+    memo = Memo(Tally())
+    remember(memo, query(NAME))
+    asked = "".join(letter.upper() if up else letter for letter, up in zip(NAME, upper, strict=True))
+    data = query(asked, id_=id_)
+    entry = memo.find(data, 0.0)
+    assert entry is not None
+    assert entry.reply(data)[: len(data)] == data[:2] + b"\x81\x00\0\1\0\1\0\0\0\0" + data[12:]
 
 
 def test_an_answer_for_one_query_only_is_not_remembered() -> None:
@@ -273,4 +280,4 @@ def test_a_hit_may_be_given_only_until_its_next_tick() -> None:
     other = memo.find(query("other"), 103.2)
     assert other is not None
     assert other.valid_until == 110.0
-    assert struct.unpack_from("!I", entry.tails[0][0], entry.ttls[0]) == (7,)
+    assert struct.unpack_from("!I", entry.replies[0], entry.ttls[0]) == (7,)

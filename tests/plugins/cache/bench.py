@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import Metric
 from dnsd.cluster.index import Key
 from dnsd.cluster.store import Clusters
 from dnsd.plugins.cache import Cache, setup
-from dnsd.resolve.answer import ONCE, Answer, Failure, Validity
+from dnsd.resolve.answer import ONCE, Answer, Failure
 from dnsd.resolve.plugin import Context
 from dnsd.resolve.query import Query
 from dnsd.wire import codes
@@ -47,7 +47,7 @@ def forwarded(
     flags: int = codes.AA | codes.RA,
     keys: frozenset[Key] = frozenset(),
 ) -> Answer:
-    """What `forward` makes of a response; records are `TTL TYPE DATA`, with the question's owner, or `OWNER TTL ...`."""
+    """What `forward` makes of a response; records are `[OWNER] TTL TYPE DATA`, without owner the question's."""
     asked = query.question.wire
     message = dns.message.from_wire(bytes((0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0)) + asked)
     reply = dns.message.make_response(message)
@@ -102,7 +102,7 @@ class Bench:
     """Queries that reached the upstream."""
     gate: Callable[[], Awaitable[object]] | None = None
     """What the upstream waits for before it answers."""
-    clusters: Clusters = field(default_factory=lambda: Clusters(lambda *_: None))  # type: ignore[arg-type,return-value]
+    clusters: Clusters = field(default_factory=lambda: Clusters(lambda *_: None))  # type: ignore[arg-type]
     cache: Cache = field(init=False)
 
     def __post_init__(self) -> None:
@@ -130,7 +130,9 @@ class Bench:
         """A metric of the cache; 0 where there is none."""
         labels = {"server": "dns://:53", "zones": ".", "view": "", **labels}
         families: list[Metric] = list(self.cache.metrics())
-        found = [s.value for f in families for s in f.samples if s.name == f"coredns_cache_{name}" and s.labels == labels]
+        found = [
+            s.value for f in families for s in f.samples if s.name == f"coredns_cache_{name}" and s.labels == labels
+        ]
         return found[0] if found else 0.0
 
 
@@ -152,6 +154,3 @@ def text(answer: Answer) -> str:
 def lasts(answer: Answer, now: float) -> float | None:
     """Seconds that an answer may be given again without asking, None where it may not."""
     return answer.validity.until - now if answer.validity.keep else None
-
-
-KEPT = Validity
