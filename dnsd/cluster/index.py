@@ -229,8 +229,10 @@ class Index:
             case objects.ServiceImport():
                 self._set_service((meta.namespace, meta.name), self._imported(item), now)
             case objects.EndpointSlice():
+                generation = self.generation
                 self._set_slice((meta.namespace, meta.name), self._slice(item), now)
-                self._observe_trigger(item)
+                if self.generation != generation:  # what a new list only repeats is no news
+                    self._observe_trigger(item)
             case objects.Pod():
                 self._put_pod(item, now)
 

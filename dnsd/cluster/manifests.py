@@ -208,10 +208,7 @@ class FileSource:
                     and item.is_file()
                     and not any(part.startswith(".") for part in item.relative_to(path).parts)
                 )
-            elif path.exists() or strict:
-                files.append(path)
-            elif path in self._held:
-                self._report(path, f"{path}: gone; its last good content stays")
+            elif strict or path.exists() or path in self._held:  # one that is gone is reported by whoever opens it
                 files.append(path)
         return files
 

@@ -5,6 +5,8 @@ Knows the directive and what to do with a finding of `cluster.schema`; the rules
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -25,6 +27,8 @@ from dnsd.wire import codes
 from dnsd.wire import name as names
 from dnsd.wire.codes import Ede, Rcode
 from dnsd.wire.name import Name
+
+log = logging.getLogger("dnsd.plugin.kubernetes")
 
 MAX_CHAIN = 10
 """CNAMEs that are followed for one query; spec.md section 2.5."""
@@ -59,6 +63,7 @@ class Kubernetes(Plugin, Transferable):
         if stanza.multicluster:
             self.imports = clusters.get(replace(stanza.source, imports=True))
         self._clusters = clusters
+        self._warning: asyncio.TimerHandle | None = None
         self._resolve = resolve
         self._fallthrough = stanza.fallthrough
 
@@ -66,9 +71,17 @@ class Kubernetes(Plugin, Transferable):
         """Begin to watch the cluster."""
         for cluster in self._used():
             self._clusters.use(cluster)
+        if not self.ready:
+            self._warning = asyncio.get_running_loop().call_later(self.stanza.startup_timeout, self._warn)
+
+    def _warn(self) -> None:
+        if not self.ready:
+            log.warning("the cluster has not been listed after %gs", self.stanza.startup_timeout)
 
     async def stop(self) -> None:
         """Stop watching, unless somebody else still needs the cluster."""
+        if self._warning is not None:
+            self._warning.cancel()
         for cluster in self._used():
             await self._clusters.release(cluster)
 

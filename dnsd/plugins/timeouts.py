@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 from dnsd.corefile import read as words
@@ -14,10 +13,9 @@ MIN_SECONDS = 1.0
 MAX_SECONDS = 86_400.0
 """A day: a connection that was forgotten must end some time."""
 UNLIMITED = "-1"
-"""Of `maxtcpqueries`: any number, which is what there is."""
+"""Of `maxtcpqueries`: any number, as without it."""
 
 name = "timeouts"
-log = logging.getLogger("dnsd.plugin.timeouts")
 
 
 def setup(directives: Sequence[Directive], context: Context) -> None:
@@ -36,7 +34,7 @@ def setup(directives: Sequence[Directive], context: Context) -> None:
             case "idle":
                 server.idle_timeout = _seconds(option)
             case "maxtcpqueries":
-                _queries(option)
+                server.max_tcp_queries = _queries(option)
             case _:
                 raise words.unknown_option(option, ["read", "write", "idle", "maxtcpqueries"])
 
@@ -50,9 +48,7 @@ def _seconds(option: Option) -> float:
     return seconds
 
 
-def _queries(option: Option) -> None:
+def _queries(option: Option) -> int | None:
     words.no_options(option)
     (word,) = words.arguments(option, 1, 1)
-    if word.text != UNLIMITED:
-        words.integer(word, 1)
-        log.warning("%s: queries of one connection are not counted: no effect", option.name.position)
+    return None if word.text == UNLIMITED else words.integer(word, 1)

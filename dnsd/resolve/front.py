@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from dnsd.resolve.answer import Answer, BadVersion, Failure, NoPlugin, NotServed, Refused
-from dnsd.resolve.plugin import Next, Plugin, chain
+from dnsd.resolve.plugin import Next, Plugin, ServerOptions, chain
 from dnsd.resolve.query import Query
 from dnsd.wire.codes import Class, Rcode, Type, class_text
 from dnsd.wire.name import Name, to_text
@@ -52,6 +52,8 @@ class Front:
     def __init__(self, blocks: Iterable[Block] = ()) -> None:
         self.blocks: dict[Name, Block] = {}
         self.any_class = False
+        self.options = ServerOptions()
+        """What the server blocks say of connections to this listener."""
         self.panics = 0
         """Queries that a plugin failed on in a way that nobody foresaw."""
         for block in blocks:

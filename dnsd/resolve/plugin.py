@@ -55,6 +55,18 @@ class Plugin(ABC):
         return True
 
 
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How a listener is known to its clients, and whether it wants to know them."""
+
+    certificate: str
+    key: str
+    """Files."""
+    authority: str = ""
+    """File with the CAs of client certificates; the system's where empty."""
+    client_auth: str = "nocert"
+
+
 @dataclass(slots=True)
 class ServerOptions:
     """What directives say to the server itself; each is None or empty where its directive is not there."""
@@ -71,12 +83,20 @@ class ServerOptions:
     """`HOST:PORT` of /metrics."""
     reload: tuple[float, float] | None = None
     """Seconds between two looks at the Corefile, and of jitter."""
-    tls: tuple[str, ...] = ()
-    """Certificate, key and CA files for the listeners of scheme tls."""
+    tls: Tls | None = None
+    """For listeners of scheme tls."""
     read_timeout: float | None = None
     write_timeout: float | None = None
     idle_timeout: float | None = None
     """Seconds, for TCP."""
+    max_tcp_queries: int | None = None
+    """Queries of one TCP connection."""
+
+    def adopt(self, other: ServerOptions) -> None:
+        """Take what another server block on the same listener says of its connections, where nothing was said yet."""
+        for name in ("tls", "read_timeout", "write_timeout", "idle_timeout", "max_tcp_queries"):
+            if getattr(self, name) is None:
+                setattr(self, name, getattr(other, name))
 
 
 @dataclass(slots=True)

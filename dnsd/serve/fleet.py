@@ -128,7 +128,7 @@ class Fleet:
         self._sockets[0].update(first)
         for sockets in self._sockets[1:]:
             for address, pairs in first.items():
-                port = pairs[0][0].getsockname()[1]
+                port = pairs[0][1].getsockname()[1]
                 same = address._replace(port=port)
                 sockets[address] = open_sockets([same], share=True)[same]
 
@@ -147,7 +147,8 @@ class Fleet:
         self._rolling = asyncio.get_running_loop().create_task(self.supervisor.roll())
 
     def _keep(self, number: int) -> set[int]:
-        return {sock.fileno() for pairs in self._sockets[number].values() for pair in pairs for sock in pair}
+        sockets = (sock for pairs in self._sockets[number].values() for pair in pairs for sock in pair)
+        return {sock.fileno() for sock in sockets if sock is not None}
 
     # -- in a worker
 

@@ -65,7 +65,7 @@ class Instance:
         return [plugin.name for plugin in self.plugins if not plugin.ready]
 
 
-SERVED_SCHEMES = frozenset({"dns"})
+SERVED_SCHEMES = frozenset({"dns", "tls"})
 """Transports that have a listener."""
 
 
@@ -80,7 +80,7 @@ def make_instance(blocks: Sequence[ServerBlock], host: Host) -> Instance:
     for block in blocks:
         for key in block.keys:
             if key.scheme not in SERVED_SCHEMES:
-                raise CorefileError(key.position, f"scheme '{key.scheme}' is not served", "use dns://")
+                raise CorefileError(key.position, f"scheme '{key.scheme}' is not served", "use dns:// or tls://")
         door = _Door()
         item = build(block, host, door.resolve)
         built.append(item)
@@ -90,6 +90,9 @@ def make_instance(blocks: Sequence[ServerBlock], host: Host) -> Instance:
             for address in addresses:
                 front = instance.fronts.setdefault(Address(key.scheme, address, port), Front())
                 front.add(Block(names.from_text(key.zone), item.plugins))
+                front.options.adopt(item.context.server)
+                if key.scheme == "tls" and front.options.tls is None:
+                    raise CorefileError(key.position, "scheme 'tls' needs a certificate", "add 'tls CERT KEY'")
                 door.front = door.front or front
     check_overlap(built, host)
     instance.blocks = tuple(built)

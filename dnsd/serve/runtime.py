@@ -77,7 +77,8 @@ async def wait_for_sync(host: Host) -> None:
     synced = asyncio.Event()
     host.clusters.when_synced(synced.set)
     with suppress(TimeoutError):
-        await asyncio.wait_for(synced.wait(), SYNC_SECONDS)
+        async with asyncio.timeout(SYNC_SECONDS):
+            await synced.wait()
 
 
 def freeze() -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from dnsd.cluster.index import Key
+from dnsd.plugins.tls import load_certificate, server_context
 from dnsd.resolve.front import Front
 from dnsd.serve.face import Face
 from dnsd.serve.instance import Address, Instance
-from dnsd.serve.tcp import Tcp
+from dnsd.serve.tcp import FIRST_SECONDS, Tcp
 from dnsd.serve.udp import Udp
 
 log = logging.getLogger("dnsd")
@@ -31,8 +33,8 @@ class ListenError(Exception):
     """A listener's address cannot be used: says which and why."""
 
 
-Sockets: TypeAlias = dict[Address, list[tuple[socket.socket, socket.socket]]]
-"""Bound UDP and TCP sockets, by the address that they are for."""
+Sockets: TypeAlias = dict[Address, list[tuple[socket.socket | None, socket.socket]]]
+"""Bound UDP (not for TLS) and TCP sockets, by the address that they are for."""
 
 
 @dataclass(slots=True)
@@ -43,6 +45,7 @@ class Listener:
     udp: list[tuple[socket.socket, Udp]] = field(default_factory=list)
     tcp: list[asyncio.Server] = field(default_factory=list)
     connections: set[Tcp] = field(default_factory=set)
+    tls: ssl.SSLContext | None = None
     faces: list[Face] = field(default_factory=list)
 
 
@@ -76,8 +79,11 @@ class Server:
             await self._listen(address, pairs, instance.fronts[address])
         for address, listener in list(self.listeners.items()):
             if address in instance.fronts:
+                front = instance.fronts[address]
+                if listener.tls is not None and front.options.tls is not None:
+                    load_certificate(listener.tls, front.options.tls)
                 for face in listener.faces:
-                    face.use(instance.fronts[address])
+                    face.use(front)
             else:
                 await self._close(self.listeners.pop(address))
         self.instance = instance
@@ -98,29 +104,36 @@ class Server:
         stops = [udp.stop() for _, udp in listener.udp]
         drains = [connection.drain() for connection in tuple(listener.connections)]
         with suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.gather(*stops, *drains), DRAIN_SECONDS)
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await asyncio.gather(*stops, *drains)
         for sock, _ in listener.udp:
             sock.close()
 
     async def _listen(
-        self, address: Address, sockets: Iterable[tuple[socket.socket, socket.socket]], front: Front
+        self, address: Address, sockets: Iterable[tuple[socket.socket | None, socket.socket]], front: Front
     ) -> None:
         listener = self.listeners[address] = Listener(address)
+        if address.scheme == "tls" and front.options.tls is not None:
+            listener.tls = server_context(front.options.tls)
         loop = asyncio.get_running_loop()
         for udp_socket, tcp_socket in sockets:
-            family = 4 if udp_socket.family == socket.AF_INET else 6
-            udp_face = Face(front, str(address), "udp", family, self._clock)
-            tcp_face = Face(front, str(address), "tcp", family, self._clock)
-            listener.faces += [udp_face, tcp_face]
-            udp = Udp(udp_socket, udp_face, batches=self._batches)
-            listener.udp.append((udp_socket, udp))
-            udp.start()
+            family = 4 if tcp_socket.family == socket.AF_INET else 6
+            face = Face(front, str(address), "tcp", family, self._clock)
+            listener.faces.append(face)
             server = await loop.create_server(
-                lambda face=tcp_face: Tcp(face, listener.connections),  # type: ignore[misc]
+                lambda face=face: Tcp(face, listener.connections),
                 sock=tcp_socket,
                 backlog=BACKLOG,
+                ssl=listener.tls,
+                ssl_handshake_timeout=FIRST_SECONDS if listener.tls else None,
             )
             listener.tcp.append(server)
+            if udp_socket is not None:
+                face = Face(front, str(address), "udp", family, self._clock)
+                listener.faces.append(face)
+                udp = Udp(udp_socket, face, batches=self._batches)
+                listener.udp.append((udp_socket, udp))
+                udp.start()
 
 
 def open_sockets(addresses: Iterable[Address], *, share: bool = False) -> Sockets:
@@ -144,33 +157,32 @@ def close_sockets(sockets: Sockets) -> None:
     for pairs in sockets.values():
         for pair in pairs:
             for sock in pair:
-                sock.close()
+                if sock is not None:
+                    sock.close()
 
 
-def _open(address: Address, *, share: bool) -> list[tuple[socket.socket, socket.socket]]:
-    """One pair of sockets, or two on a wildcard. One port for all where the kernel picks it."""
-    pairs: list[tuple[socket.socket, socket.socket]] = []
+def _open(address: Address, *, share: bool) -> list[tuple[socket.socket | None, socket.socket]]:
+    """UDP and TCP, twice on a wildcard; one port for all where the kernel picks it. TLS has no UDP."""
+    pairs: list[tuple[socket.socket | None, socket.socket]] = []
     port = address.port
     for host in [address.host] if address.host else ["0.0.0.0", "::"]:
+        udp = None
         try:
-            pairs.append(_pair(host, port, share=share))
-            port = pairs[-1][0].getsockname()[1]
+            if address.scheme == "dns":
+                udp = _bound(socket.SOCK_DGRAM, host, port, share=share)
+                port = udp.getsockname()[1]
+            tcp = _bound(socket.SOCK_STREAM, host, port, share=share)
+            port = tcp.getsockname()[1]
+            pairs.append((udp, tcp))
         except OSError as error:
+            if udp is not None:
+                udp.close()
             if host == "::" and pairs:
                 log.info("no IPv6 on %s: %s", address, error.strerror)
                 continue
             close_sockets({address: pairs})
             raise ListenError(f"cannot listen on {address}: {error.strerror}") from error
     return pairs
-
-
-def _pair(host: str, port: int, *, share: bool) -> tuple[socket.socket, socket.socket]:
-    udp = _bound(socket.SOCK_DGRAM, host, port, share=share)
-    try:
-        return udp, _bound(socket.SOCK_STREAM, host, udp.getsockname()[1], share=share)
-    except OSError:
-        udp.close()
-        raise
 
 
 def _bound(kind: socket.SocketKind, host: str, port: int, *, share: bool) -> socket.socket:

@@ -134,7 +134,8 @@ class Supervisor:
         for worker in self._workers:
             self._drain(worker)
         try:
-            await asyncio.wait_for(self._nobody.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._nobody.wait()
         except TimeoutError:
             for worker in self._workers:
                 os.kill(worker.pid, signal.SIGKILL)
@@ -162,7 +163,8 @@ class Supervisor:
 
     async def _answer(self, worker: Worker) -> None:
         try:
-            worker.last_answer = await asyncio.wait_for(worker.answers.get(), ANSWER_SECONDS)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                worker.last_answer = await worker.answers.get()
         except TimeoutError:
             log.warning("worker %d does not answer", worker.number)
 
@@ -261,10 +263,11 @@ def _leave_supervisor(keep: set[int]) -> None:
     gc.freeze()
     asyncio.events._set_running_loop(None)  # noqa: SLF001  the loop is the parent's; asyncio offers no other way
     asyncio.set_event_loop(None)
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1):
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # what a terminal sends reaches the whole group; the supervisor decides
     signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     for fd in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
         if fd > 2 and fd not in keep:
             try:

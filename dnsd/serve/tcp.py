@@ -43,6 +43,12 @@ class Tcp(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._closing = False
         self._client: Client
+        options = face.front.options
+        self._first = options.read_timeout or FIRST_SECONDS
+        self._idle = options.idle_timeout or IDLE_SECONDS
+        self._write = options.write_timeout or WRITE_SECONDS
+        self._left = options.max_tcp_queries
+        """Queries that are still answered; None for any number."""
 
     # -- asyncio.Protocol
 
@@ -59,7 +65,7 @@ class Tcp(asyncio.Protocol):
             transport.close()  # gone before we looked
             return
         self._client = Client(peer[0], peer[1], self._face.protocol, local[0], self._face.server)
-        self._wait(FIRST_SECONDS)
+        self._wait(self._first)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's signature
         """The connection is gone; what is being answered goes on for whoever else waits for it."""
@@ -82,13 +88,13 @@ class Tcp(asyncio.Protocol):
         self._paused = True
         self._writable.clear()
         self._transport.pause_reading()
-        self._wait(WRITE_SECONDS)
+        self._wait(self._write)
 
     def resume_writing(self) -> None:
         """The client reads again."""
         self._paused = False
         self._writable.set()
-        self._wait(IDLE_SECONDS)
+        self._wait(self._idle)
         self._resume()
 
     # -- ours
@@ -112,6 +118,10 @@ class Tcp(asyncio.Protocol):
             end = at + 2 + (buffer[at] << 8 | buffer[at + 1])
             if end > size:
                 break
+            if self._left is not None:
+                if self._left == 0:
+                    break
+                self._left -= 1
             query = bytes(buffer[at + 2 : end])
             at = end
             entry = get(query[2:].lower())
@@ -126,9 +136,11 @@ class Tcp(asyncio.Protocol):
             replies.append(len(reply).to_bytes(2, "big") + reply)
         if at:
             del buffer[:at]
-            self._deadline = self._loop.time() + IDLE_SECONDS
+            self._deadline = self._loop.time() + self._idle
         if replies:
             self._transport.write(b"".join(replies))
+        if self._left == 0 and self._task is None:
+            self._transport.close()
 
     async def _answer_slowly(self, query: bytes) -> None:
         try:
@@ -145,7 +157,7 @@ class Tcp(asyncio.Protocol):
         if self._transport.is_closing():
             return
         if not self._paused:
-            self._deadline = self._loop.time() + IDLE_SECONDS
+            self._deadline = self._loop.time() + self._idle
         self._resume()
 
     async def _turn(self) -> None:
@@ -169,7 +181,7 @@ class Tcp(asyncio.Protocol):
 
     def _check(self) -> None:
         if self._task is not None and not self._paused:
-            self._deadline = max(self._deadline, self._loop.time() + IDLE_SECONDS)
+            self._deadline = max(self._deadline, self._loop.time() + self._idle)
         if self._loop.time() < self._deadline:
             self._timer = self._loop.call_at(self._deadline, self._check)
         else:

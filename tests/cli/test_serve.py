@@ -187,7 +187,7 @@ def test_a_manifest_that_breaks_is_logged_once_and_its_last_good_content_stays(t
         eventually(lambda: server.texts(WEB) == ["10.96.10.2"], "the repair")
         assert server.log.count("last good content stays") == 1
         path.unlink()
-        eventually(lambda: "gone; its last good content stays" in server.log, "the complaint")
+        eventually(lambda: "No such file or directory; its last good content stays" in server.log, "the complaint")
         assert server.texts(WEB) == ["10.96.10.2"]
 
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import struct
+from pathlib import Path
+
+import dns.message
 import pytest
 
 from tests.plugins import harness
-from tests.plugins.asking import refused, warnings
+from tests.plugins.asking import refused
+from tests.process import DEADLINE, dnsd
 
 
 def timeouts(directive: str) -> tuple[float | None, ...]:
@@ -42,9 +49,46 @@ def test_what_is_wrong_is_said(directive: str, error: str) -> None:
     assert error in refused(f". {{\n{directive}\nwhoami\n}}")
 
 
-@pytest.mark.parametrize(("count", "warned"), [("-1", False), ("128", True)])
-def test_a_limit_of_queries_is_read_and_said_to_have_no_effect(
-    count: str, warned: bool, caplog: pytest.LogCaptureFixture
-) -> None:
-    timeouts(f"timeouts {{\nmaxtcpqueries {count}\n}}")
-    assert [text.endswith("no effect") for text in warnings(caplog)] == [True] * warned
+def connection(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), DEADLINE)
+
+
+def frames(count: int) -> bytes:
+    query = dns.message.make_query("example.org", "A").to_wire()
+    return (struct.pack("!H", len(query)) + query) * count
+
+
+def replies(stream: socket.socket) -> int:
+    """Replies until the server closes the connection."""
+    with contextlib.closing(stream), stream.makefile("rb") as file:
+        count = 0
+        while prefix := file.read(2):
+            assert len(file.read(int.from_bytes(prefix, "big"))) == int.from_bytes(prefix, "big")
+            count += 1
+        return count
+
+
+@pytest.mark.parametrize(("limit", "asked", "answered"), [("2", 5, 2), ("1", 1, 1)])
+def test_a_connection_ends_after_its_last_query(tmp_path: Path, limit: str, asked: int, answered: int) -> None:
+    corefile = f".:PORT {{\nbind 127.0.0.1\ntimeouts {{\nmaxtcpqueries {limit}\n}}\nwhoami\n}}"
+    with dnsd(corefile, tmp_path) as server:
+        stream = connection(server.port)
+        stream.sendall(frames(asked))
+        assert replies(stream) == answered
+
+
+def test_a_connection_on_which_nothing_comes_is_closed(tmp_path: Path) -> None:
+    """With the usual limits the first of these would be closed after 3 seconds too, and the second after 10."""
+    corefile = ".:PORT {\nbind 127.0.0.1\ntimeouts {\nread 1s\nidle 1s\n}\nwhoami\n}"
+    with dnsd(corefile, tmp_path) as server:
+        silent, used = connection(server.port), connection(server.port)
+        used.sendall(frames(1))
+        assert replies(used) == 1
+        assert (replies_or_reset(silent)) == 0
+
+
+def replies_or_reset(stream: socket.socket) -> int:
+    try:
+        return replies(stream)
+    except ConnectionResetError:
+        return 0
