@@ -73,6 +73,8 @@ class RoundRobin(Plugin):
         answer = await next_(query)
         if answer.rcode != Rcode.NOERROR or query.type in (Type.AXFR, Type.IXFR):
             return answer
+        if max(len(answer.answer), len(answer.authority), len(answer.additional)) < 2:
+            return answer
         sections = [self._ordered(section, query) for section in (answer.answer, answer.authority, answer.additional)]
         answer = replace(answer, answer=sections[0], authority=sections[1], additional=sections[2])
         if any(self._is_drawn(section, query) for section in sections):

@@ -100,7 +100,7 @@ class Face:
 def _orders(answer: Answer, sections: Sections) -> Iterator[Sections]:
     """The sections in each of the orders that a kept answer steps through; the first is the one it came in."""
     yield sections
-    if answer.rotate and answer.validity.keep:
+    if answer.rotate and answer.validity.keep and len(sections.answer) > 1:
         for order in rotations(sections.answer):
             yield replace(sections, answer=order)
 

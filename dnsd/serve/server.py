@@ -118,6 +118,12 @@ class Server:
         loop = asyncio.get_running_loop()
         for udp_socket, tcp_socket in sockets:
             family = 4 if tcp_socket.family == socket.AF_INET else 6
+            if udp_socket is not None:
+                face = Face(front, str(address), "udp", family, self._clock)
+                listener.faces.append(face)
+                udp = Udp(udp_socket, face, batches=self._batches)
+                listener.udp.append((udp_socket, udp))
+                udp.start()
             face = Face(front, str(address), "tcp", family, self._clock)
             listener.faces.append(face)
             server = await loop.create_server(
@@ -128,12 +134,6 @@ class Server:
                 ssl_handshake_timeout=FIRST_SECONDS if listener.tls else None,
             )
             listener.tcp.append(server)
-            if udp_socket is not None:
-                face = Face(front, str(address), "udp", family, self._clock)
-                listener.faces.append(face)
-                udp = Udp(udp_socket, face, batches=self._batches)
-                listener.udp.append((udp_socket, udp))
-                udp.start()
 
 
 def open_sockets(addresses: Iterable[Address], *, share: bool = False) -> Sockets:

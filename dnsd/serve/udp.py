@@ -70,6 +70,7 @@ class Udp:
         self._starts = [slot * mmsg.STRIDE + ID for slot in range(mmsg.BATCH)]
         """Offsets of what follows the id of each query of a batch."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._outbox: list[tuple[bytes, Peer]] = []
         self._unsent: deque[tuple[bytes, Peer]] = deque()
         self._logged: set[int | None] = set()
         self.losses = Losses()
@@ -84,6 +85,7 @@ class Udp:
         self._loop.remove_reader(self._socket)
         if self._tasks:
             await asyncio.wait(self._tasks)
+        self._flush()
         self._loop.remove_writer(self._socket)
 
     # -- batches
@@ -201,7 +203,16 @@ class Udp:
 
     async def _answer(self, query: bytes, client: Client, peer: Peer) -> None:
         reply = await self._face.answer(query, client)
-        if reply is not None:
+        if reply is None:
+            return
+        if not self._outbox:
+            self._loop.call_soon(self._flush)
+        self._outbox.append((reply, peer))
+
+    def _flush(self) -> None:
+        """Send what this turn of the loop answered, together: clients that share a process wake up once."""
+        outbox, self._outbox = self._outbox, []
+        for reply, peer in outbox:
             self._send(reply, peer)
 
     def _shed(self, query: bytes, peer: Peer) -> None:

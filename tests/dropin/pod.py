@@ -1,5 +1,5 @@
-"""Run inside namespaces of its own, which are like those of a pod: kubeadm's Corefile as it is, on its own ports, with the
-service account, /etc/resolv.conf and an API server. Prints what was seen, as JSON.
+"""Run inside namespaces of its own, which are like those of a pod: kubeadm's Corefile as it is, on its own ports, with
+the service account, /etc/resolv.conf and an API server. Prints what was seen, as JSON.
 
     python -m tests.dropin.pod FOLDER
 

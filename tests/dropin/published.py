@@ -54,10 +54,12 @@ def serve(case: str, folder: Path, places: Mapping[str, str]) -> Iterator[Served
     port = free_port()
     pages = {name: free_port() for name in ("health", "ready", "prometheus")}
     for path in (corefile, *folder.rglob("*.server")):
-        text = path.read_text()
-        listen = "" if "    bind " in text else "\n    bind 127.0.0.1 ::1"
-        text = KEYS.sub(lambda head: re.sub(r":\d+\b", f":{port}", head[0]) + listen, text)
-        text = PAGES.sub(lambda line: f"{line[1]}{line[2]} 127.0.0.1:{pages[line[2]]}", text)
-        path.write_text(text)
+        path.write_text(_on_ports(path.read_text(), port, pages))
     with command(["-conf", str(corefile), "--manifests", str(CLUSTER)], port, folder) as server:
         yield Served(server, pages)
+
+
+def _on_ports(text: str, port: int, pages: Mapping[str, int]) -> str:
+    listen = "" if "    bind " in text else "\n    bind 127.0.0.1 ::1"
+    text = KEYS.sub(lambda head: re.sub(r":\d+\b", f":{port}", head[0]) + listen, text)
+    return PAGES.sub(lambda line: f"{line[1]}{line[2]} 127.0.0.1:{pages[line[2]]}", text)

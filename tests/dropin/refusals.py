@@ -1,4 +1,4 @@
-"""Run in a process of its own: what `dnsd check` and `dnsd serve` say about each Corefile of a folder, as JSON. A hundred
+"""Run in a process of its own: what `dnsd check` and `dnsd serve` say about each Corefile of a folder, as JSON. Many
 commands take the time of one start; what one of them left behind would show in those after it.
 
     python -m tests.dropin.refusals FOLDER

@@ -1,4 +1,4 @@
-"""What the documentation shows is what happens: Corefiles load, `dig` prints what stands below it, plugins have pages."""
+"""What the documentation shows is what happens: Corefiles load, `dig` prints what is shown, plugins have pages."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def fenced(path: Path) -> Iterator[tuple[str, str, int]]:
 def examples() -> Iterator[tuple[str, Example]]:
     """Each Corefile by its place."""
     for path in DOCUMENTS:
-        place, corefile, consoles = "", "", []
+        place, corefile = "", ""
+        consoles: list[str] = []
         for language, text, line in fenced(path):
             if language == "corefile":
                 if place:

@@ -1,5 +1,5 @@
-"""kubeadm's Corefile with nothing replaced: port 53 on every address, /health on 8080, /ready on 8181, /metrics on 9153,
-the pod's service account and its /etc/resolv.conf. Namespaces of the kernel make room for it."""
+"""kubeadm's Corefile with nothing replaced: port 53 on every address, /health on 8080, /ready on 8181, /metrics on
+9153, the pod's service account and its /etc/resolv.conf. Namespaces of the kernel make room for it."""
 
 from __future__ import annotations
 

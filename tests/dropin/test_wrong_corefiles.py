@@ -4,19 +4,42 @@ and `dnsd serve` say the same, with exit status 1 and nothing on standard output
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from tests.dropin.wrong import DIRECTIVES, SYNTAX, Mistake
+from dnsd.plugins.build import ORDER
 from tests.process import DEADLINE, run
 
-MISTAKES = {**SYNTAX, **DIRECTIVES}
-ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
 
 Refusals = dict[str, tuple[int, str, str]]
+
+
+class Mistake(NamedTuple):
+    """A Corefile, and what is said about it, with `...` for any text."""
+
+    corefile: str
+    line: str
+
+
+def read() -> dict[str, Mistake]:
+    """The mistakes, by name."""
+    text = (HERE / "mistakes.txt").read_text(encoding="utf-8").partition("\n\n")[2]
+    found = {}
+    for block in re.findall(r"^# .+?^=> .+?$", text, re.DOTALL | re.MULTILINE):
+        head, _, rest = block.partition("\n")
+        corefile, _, line = rest.rpartition("=> ")
+        assert head[2:] not in found, head
+        found[head[2:]] = Mistake(corefile, line)
+    return found
+
+
+MISTAKES = read()
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +58,7 @@ def refusals(folder: Path) -> Refusals:
         text=True,
         timeout=3 * DEADLINE,
         check=False,
-        cwd=ROOT,
+        cwd=HERE.parents[1],
     )
     assert done.stderr == ""
     found: Refusals = json.loads(done.stdout)
@@ -49,11 +72,10 @@ def test_one_line_says_where_and_what(name: str, command: str, folder: Path, ref
     status, output, errors = refusals[f"{command} {number}.conf"]
     assert (status, output) == (1, "")
     (line,) = errors.splitlines()
-    assert line.startswith(f"{folder}/{number}.conf:{mistake.place}: ")
-    message, parenthesis, hint = line.partition(" (")
-    assert mistake.says in message
-    assert bool(parenthesis) == bool(mistake.hint)
-    assert mistake.hint in hint
+    place = f"{folder}/{number}.conf:"
+    assert line.startswith(place)
+    said = line.removeprefix(place)
+    assert re.fullmatch(re.escape(mistake.line).replace(r"\.\.\.", ".*"), said), said
 
 
 @pytest.mark.parametrize("name", ["the same zone twice", "forward: more than 15 upstreams"])
@@ -63,40 +85,40 @@ def test_a_process_that_is_refused_ends_with_status_1(name: str, tmp_path: Path)
     for arguments in (["check", str(path)], ["serve", "--conf", str(path)], ["-conf", str(path)]):
         done = run(*arguments)
         assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr.startswith(f"{path}:{MISTAKES[name].place}: ")
+        assert done.stderr == f"{path}:{MISTAKES[name].line}\n"
 
 
 def test_a_mistake_in_an_imported_file_is_placed_there(tmp_path: Path) -> None:
     (tmp_path / "custom").mkdir()
     (tmp_path / "custom" / "a.server").write_text("a.test:53 {\n    errors\n}\n")
     (tmp_path / "custom" / "b.server").write_text("b.test:53 {\n    erors\n}\n")
-    (tmp_path / "Corefile").write_text(".:53 {\n    errors\n}\nimport custom/*.server\n")
-    done = run("check", str(tmp_path / "Corefile"))
-    assert done.returncode == 1
-    assert done.stderr == f"{tmp_path}/custom/b.server:2:5: unknown directive 'erors' (did you mean 'errors'?)\n"
+    assert refused(tmp_path, ".:53 {\n    errors\n}\nimport custom/*.server\n") == (
+        f"{tmp_path}/custom/b.server:2:5: unknown directive 'erors' (did you mean 'errors'?)"
+    )
 
 
 def test_more_than_15_name_servers_in_resolv_conf(tmp_path: Path) -> None:
     (tmp_path / "resolv.conf").write_text("".join(f"nameserver 192.0.2.{i}\n" for i in range(16)))
-    (tmp_path / "Corefile").write_text(".:53 {\n    forward . resolv.conf\n}\n")
-    done = run("check", str(tmp_path / "Corefile"))
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
-    assert line.startswith(f"{tmp_path}/Corefile:2:15: 16 name servers in {tmp_path}/resolv.conf")
+    assert refused(tmp_path, ".:53 {\n    forward . resolv.conf\n}\n").startswith(
+        f"{tmp_path}/Corefile:2:15: 16 name servers in {tmp_path}/resolv.conf"
+    )
 
 
 def test_a_resolv_conf_without_a_name_server(tmp_path: Path) -> None:
     (tmp_path / "resolv.conf").write_text("search example.com\n# nameserver 192.0.2.1\nnameserver localhost\n")
-    (tmp_path / "Corefile").write_text(".:53 {\n    forward . resolv.conf\n}\n")
-    done = run("check", str(tmp_path / "Corefile"))
-    assert done.returncode == 1
+    assert refused(tmp_path, ".:53 {\n    forward . resolv.conf\n}\n").startswith(
+        f"{tmp_path}/Corefile:2:15: no name server in {tmp_path}/resolv.conf ("
+    )
+
+
+def refused(folder: Path, corefile: str) -> str:
+    """The only line that `dnsd check` prints."""
+    (folder / "Corefile").write_text(corefile)
+    done = run("check", str(folder / "Corefile"))
+    assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"{tmp_path}/Corefile:2:15: no name server in {tmp_path}/resolv.conf (")
+    return line
 
 
-def test_there_are_mistakes_of_every_kind() -> None:
-    """Every directive that takes words or options has one in the table."""
-    told = {name.partition(":")[0] for name in DIRECTIVES}
-    assert len(MISTAKES) >= 60
-    assert {"kubernetes", "forward", "cache", "health", "ready", "errors", "loop", "reload", "loadbalance"} <= told
-    assert all(isinstance(mistake, Mistake) and mistake.says for mistake in MISTAKES.values())
+def test_every_directive_has_its_mistakes() -> None:
+    assert {name.partition(":")[0] for name in MISTAKES if ":" in name} == set(ORDER)

@@ -186,9 +186,8 @@ class Cache(Plugin):
         now = self._clock()
         entry = Entry(kind, ttl, now, answer.rcode, answer.flags, body, answer.options, answer.validity.keys)
         self._put(key, entry, server)
-        # A hit has AA. Where the answer has not, only what looks like a hit may be given again without asking here.
-        validity = self._validity(entry, now) if answer.flags & codes.AA else ONCE
-        return _give(query, entry, ttl, answer.flags, validity)
+        # Most names are asked once: the second query finds the entry here, and from then on the server keeps the answer.
+        return _give(query, entry, ttl, answer.flags, Validity(entry.keys, keep=False))
 
     def _put(self, key: bytes, entry: Entry, server: str) -> None:
         entries = self.success if entry.kind is Kind.SUCCESS else self.denial

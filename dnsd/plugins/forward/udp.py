@@ -43,6 +43,7 @@ class Poller:
         self.loop = loop
         self._epoll = select.epoll()
         self._sockets: dict[int, UdpSocket] = {}
+        self._outbox: list[tuple[UdpSocket, bytes, bytes]] = []
         loop.add_reader(self._epoll.fileno(), self._readable)
 
     def __len__(self) -> int:
@@ -57,6 +58,22 @@ class Poller:
         """Read from it no more. It must still be open."""
         del self._sockets[sock.number]
         self._epoll.unregister(sock.number)
+
+    def send(self, sock: UdpSocket, id_: bytes, tail: bytes) -> None:
+        """Send a query at the end of this turn of the loop, together with the others: the upstream wakes up once."""
+        if not self._outbox:
+            self.loop.call_soon(self._flush)
+        self._outbox.append((sock, id_, tail))
+
+    def _flush(self) -> None:
+        outbox, self._outbox = self._outbox, []
+        for sock, id_, tail in outbox:
+            if sock.number < 0:
+                continue  # closed since: its attempts were told
+            try:
+                sock.socket.send(id_ + tail)
+            except OSError as error:
+                sock.fail(error)
 
     def close(self) -> None:
         """Close every socket."""
@@ -170,7 +187,7 @@ class Udp:
         """Send the attempt's query on a random socket, with a random id.
 
         Raises:
-            OSError: the kernel does not take it.
+            OSError: the kernel gives no socket.
         """
         id_, place = self._draw()
         place &= POOL - 1
@@ -188,12 +205,7 @@ class Udp:
         attempt.id, attempt.place = id_, sock
         sock.uses += 1
         pending[id_] = attempt
-        try:
-            sock.socket.send(id_ + attempt.owner.tail)
-        except OSError as error:
-            del pending[id_]
-            self.poller.loop.call_soon(sock.fail, error)
-            raise
+        self.poller.send(sock, id_, attempt.owner.tail)
 
     def forget(self, attempt: Attempt) -> None:
         """Nobody waits for this attempt any more."""

@@ -186,6 +186,7 @@ def test_ipv6() -> None:
         poller = Poller(asyncio.get_running_loop())
         udp = Udp(("::1", listener.getsockname()[1]), "::1", EXPIRE, poller)
         udp.send(Attempt(Notes(), Upstream("x", udp, Channel("tcp")), udp, 1, 0.0))
+        await asyncio.sleep(0)
         assert listener.recv(512)[2:] == TAIL
         listener.close()
         poller.close()
