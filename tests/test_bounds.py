@@ -43,20 +43,24 @@ BY_VALUE = {
     "dnsd.corefile.read.MAX_DURATION": ("corefile/test_read.py", "2600000h"),
     "dnsd.corefile.zones.MAX_PORT": ("corefile/test_errors.py", "a:65536"),
     "dnsd.corefile.zones.MAX_NAME_OCTETS": ("corefile/test_errors.py", "name of 256 octets"),
+    "dnsd.corefile.zones.MAX_LABEL_OCTETS": ("corefile/test_parser.py", "63 octets in a label"),
     "dnsd.plugins.bufsize.MAX_OCTETS": ("plugins/test_bufsize.py", '"4097"'),
     "dnsd.plugins.cache.settings.MAX_SERVFAIL": ("plugins/cache/test_settings.py", "servfail 6m"),
     "dnsd.plugins.cache.settings.MAX_RECHECK": ("plugins/cache/test_settings.py", "serve_stale 1h immediate 30s 6m"),
     "dnsd.plugins.chaos.MAX_STRING": ("plugins/test_chaos.py", "'x' * 256"),
     "dnsd.plugins.hosts.MAX_TTL": ("plugins/test_hosts.py", "ttl 65536"),
     "dnsd.plugins.k8s_external.MAX_TTL": ("plugins/test_k8s_external.py", "ttl 3601"),
+    "dnsd.plugins.kubernetes_settings.MAX_TTL": ("plugins/test_kubernetes.py", "ttl 3601"),
     "dnsd.plugins.nsid.MAX_OCTETS": ("plugins/test_nsid.py", "'x' * 129"),
     "dnsd.plugins.rewrite.options.MAX_DATA": ("plugins/test_rewrite.py", "'x' * 513"),
     "dnsd.plugins.rewrite.options.MAX_CODE": ("plugins/test_rewrite.py", "0x10000"),
     "dnsd.plugins.timeouts.MAX_SECONDS": ("plugins/test_timeouts.py", "idle 25h"),
+    "dnsd.wire.name.MAX_LABEL": ("wire/test_name.py", '"a" * 64'),
     "dnsd.serve.tcp.MAX_UNREAD": ("serve/test_tcp.py", "test_a_client_that_does_not_read_is_left_and_holds_little"),
 }
 ENFORCED_BELOW = {
     "dnsd.plugins.forward.https.MAX_CONNECTIONS": "aiohttp's connector keeps to it",
+    "dnsd.plugins.forward.udp.MAX_REPLY": "recv(2) returns no more",
     "dnsd.plugins.forward.udp.MAX_READY": "epoll_wait(2) returns no more",
 }
 """Limits that are handed to somebody whose own tests reach them."""
@@ -146,7 +150,7 @@ def test_strings_of_zone_files_have_255_octets_at_most() -> None:
 
 def test_weights_have_an_end() -> None:
     assert loadbalance.parse_weights(f"a.test\n192.0.2.1 {loadbalance.MAX_WEIGHT}\n", "weights")
-    with pytest.raises(loadbalance.Unreadable, match=":2: the weight '256'"):
+    with pytest.raises(textfile.Unreadable, match=":2: the weight '256'"):
         loadbalance.parse_weights(f"a.test\n192.0.2.1 {loadbalance.MAX_WEIGHT + 1}\n", "weights")
 
 
@@ -171,12 +175,12 @@ def test_patience_with_upstreams_has_an_end() -> None:
 
 
 def test_a_failure_names_so_many_attempts_and_no_more() -> None:
-    desk = Desk(Stanza(), upstreams=2 * engine.MAX_NOTES)
+    desk = Desk(Stanza((), ()), upstreams=2 * engine.MAX_NOTES)
     for channel in desk.udp + desk.tcp:
         channel.refuses = True
     waiter = desk.ask()
     desk.wait(engine.DEADLINE + 1.0)
-    assert waiter.text.count("Connection refused") == engine.MAX_NOTES
+    assert waiter.text.count("connection refused") == engine.MAX_NOTES
 
 
 def test_codes_of_extended_errors_have_16_bits() -> None:

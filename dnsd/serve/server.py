@@ -27,6 +27,8 @@ BACKLOG = 1024
 """TCP connections that wait to be accepted."""
 DRAIN_SECONDS = 5.0
 """That a stop waits for queries under way (spec.md section 1.6)."""
+ACCEPT_TURNS = 3
+"""Of the event loop, between the moment that it takes a connection from the kernel and the one that we know of it."""
 
 
 class ListenError(Exception):
@@ -101,6 +103,8 @@ class Server:
     async def _close(self, listener: Listener) -> None:
         for server in listener.tcp:
             server.close()
+        for _ in range(ACCEPT_TURNS):
+            await asyncio.sleep(0)
         stops = [udp.stop() for _, udp in listener.udp]
         drains = [connection.drain() for connection in tuple(listener.connections)]
         with suppress(TimeoutError):

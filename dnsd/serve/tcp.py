@@ -19,6 +19,8 @@ IDLE_SECONDS = 10.0
 """Between queries, and from the first octet of a query to its last."""
 WRITE_SECONDS = 5.0
 """That a client may leave replies unread."""
+LINGER_SECONDS = 0.1
+"""That a connection is still listened to when the server ends: what its client has sent may not have been read yet."""
 MAX_CONNECTIONS = 4096
 """Connections of one listener; a new one above that is closed at once."""
 MAX_UNREAD = 256 * 1024
@@ -42,6 +44,7 @@ class Tcp(asyncio.Protocol):
         self._paused = False
         self._writable = asyncio.Event()
         self._closing = False
+        self._asked = False
         self._client: Client
         options = face.front.options
         self._first = options.read_timeout or FIRST_SECONDS
@@ -100,7 +103,14 @@ class Tcp(asyncio.Protocol):
     # -- ours
 
     async def drain(self) -> None:
-        """Read no more, answer what has arrived, then close."""
+        """Answer what has been sent, then close.
+
+        The first query of a connection is waited for as long as ever: its client is about to send it, and has no reason
+        to expect that it must ask again (RFC 7766 section 6.2.4).
+        """
+        await asyncio.sleep(LINGER_SECONDS)
+        while not self._asked and not self._transport.is_closing():  # noqa: ASYNC110  once per connection, at its end
+            await asyncio.sleep(LINGER_SECONDS)
         self._closing = True
         self._transport.pause_reading()
         while self._task is not None:
@@ -135,6 +145,7 @@ class Tcp(asyncio.Protocol):
             reply = entry.reply(query)
             replies.append(len(reply).to_bytes(2, "big") + reply)
         if at:
+            self._asked = True
             del buffer[:at]
             self._deadline = self._loop.time() + self._idle
         if replies:

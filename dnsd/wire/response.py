@@ -259,8 +259,11 @@ def _records(data: bytes, at: int, counts: Sequence[int], names: _Names) -> tupl
 def unchanged(answer: Sequence[RR], authority: Sequence[RR], additional: Sequence[RR]) -> Response | None:
     """The response whose sections these are, all of them as they came; None where they are not of one response."""
     sections = (answer, authority, additional)
-    response = next((part.response for part in sections if type(part) is LazyRecords), None)
-    if response is None:
+    for part in sections:
+        if type(part) is LazyRecords:
+            response = part.response
+            break
+    else:
         return None
     for i, part in enumerate(sections):
         if type(part) is LazyRecords:

@@ -26,7 +26,7 @@ class Waits(Plugin):
         self.asked = asyncio.Event()
         self.may = asyncio.Event()
 
-    async def answer(self, query: Query, next_: Next) -> Answer:
+    async def answer(self, query: Query, next_: Next) -> Answer:  # noqa: ARG002  the plugin contract
         self.asked.set()
         await self.may.wait()
         address = records.address(query.question.asked, 5, bytes([10, 0, 0, self.number]))

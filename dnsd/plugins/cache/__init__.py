@@ -122,7 +122,7 @@ class Cache(Plugin):
             if entry.hits >= prefetch.amount and now >= self._prefetch_at(entry):
                 self.counts["prefetch", query.client.server, ""] += self._refresh(query, key, entry, now, next_)
         left = entry.ttl if self.settings.keep_ttl else entry.ttl - entry.age(now)
-        return _give(query, entry, left, entry.flags | codes.AA, self._validity(entry, now))
+        return _give(query, entry, entry.body, left, entry.flags | codes.AA, self._validity(entry, now))
 
     def _validity(self, entry: Entry, now: float) -> Validity:
         """How long a hit may be given again without asking here."""
@@ -184,10 +184,11 @@ class Cache(Plugin):
             self.counts["drops", server, ""] += 1
             return None
         now = self._clock()
-        entry = Entry(kind, ttl, now, answer.rcode, answer.flags, body, answer.options, answer.validity.keys)
+        content = body.data if isinstance(body, Response) else body
+        entry = Entry(kind, ttl, now, answer.rcode, answer.flags, content, answer.options, answer.validity.keys)
         self._put(key, entry, server)
-        # Most names are asked once: the second query finds the entry here, and from then on the server keeps the answer.
-        return _give(query, entry, ttl, answer.flags, Validity(entry.keys, keep=False))
+        # Most names are asked once. The second query finds the entry here; from then on the server keeps the answer.
+        return _give(query, entry, body, ttl, answer.flags, Validity(entry.keys, keep=False))
 
     def _put(self, key: bytes, entry: Entry, server: str) -> None:
         entries = self.success if entry.kind is Kind.SUCCESS else self.denial
@@ -228,7 +229,7 @@ class Cache(Plugin):
     def _stale(self, query: Query, entry: Entry, stale: Stale, now: float) -> Answer:
         error = Ede.STALE_NXDOMAIN if entry.rcode == Rcode.NXDOMAIN else Ede.STALE_ANSWER
         reason = Reason(f"expired {math.floor(now - entry.end)} s ago", error)
-        return _give(query, entry, stale.ttl, entry.flags | codes.AA, ONCE, reason)
+        return _give(query, entry, entry.body, stale.ttl, entry.flags | codes.AA, ONCE, reason)
 
     def _refresh(self, query: Query, key: bytes, entry: Entry, now: float, next_: Next) -> bool:
         """Begin to fetch an entry anew, unless that is under way or has just failed."""
@@ -328,9 +329,11 @@ def _key(query: Query) -> bytes:
     return _normal(query.question.wire) + bytes((query.do | query.cd << 1,))
 
 
-def _give(query: Query, entry: Entry, ttl: int, flags: int, validity: Validity, reason: Reason | None = None) -> Answer:
-    """An entry as an answer, with `ttl` seconds in every record."""
-    answer, authority, additional = timed(entry.body, ttl)
+def _give(
+    query: Query, entry: Entry, body: Body, ttl: int, flags: int, validity: Validity, reason: Reason | None = None
+) -> Answer:
+    """An entry and its body as an answer, with `ttl` seconds in every record."""
+    answer, authority, additional = timed(body, ttl)
     return Answer(
         entry.rcode,
         _flags(query, flags),

@@ -21,7 +21,7 @@ from dnsd.resolve.answer import Answer
 from dnsd.wire import codes
 from dnsd.wire.codes import Rcode, Type
 from dnsd.wire.records import MAX_TTL
-from dnsd.wire.response import Response, unchanged
+from dnsd.wire.response import Response, read, unchanged
 
 Sections: TypeAlias = tuple[Sequence[RR], Sequence[RR], Sequence[RR]]
 """Answer, authority and additional."""
@@ -115,7 +115,7 @@ def small(body: Body) -> bool:
 
 
 class Entry(msgspec.Struct, gc=False):
-    """An answer that is kept. One of an upstream's octets is three objects, none of which garbage collection sees."""
+    """An answer that is kept: of an upstream's, the octets and little more, which garbage collection does not see."""
 
     kind: Kind
     ttl: int
@@ -124,8 +124,8 @@ class Entry(msgspec.Struct, gc=False):
     """When it came: seconds on the monotonic clock."""
     rcode: int
     flags: int
-    body: Body
-    """What the upstream sent, or what became of that on its way here."""
+    content: bytes | Sections
+    """The message that the upstream sent, read again when it is asked for; or what became of it on its way here."""
     options: tuple[tuple[int, bytes], ...]
     keys: frozenset[Key]
     """What was read of a cluster before an upstream was asked."""
@@ -135,6 +135,11 @@ class Entry(msgspec.Struct, gc=False):
     """When the last of them came."""
     recheck: float = 0.0
     """No refresh before this moment: one failed."""
+
+    @property
+    def body(self) -> Body:
+        """What is kept."""
+        return read(self.content) if isinstance(self.content, bytes) else self.content
 
     def touch(self, now: float, gap: float) -> None:
         """Count a query, and begin anew if the last one was `gap` seconds ago or more."""
@@ -167,8 +172,8 @@ class Entries(cachetools.LRUCache[bytes, Entry]):
         """Keep an entry."""
         self.drop(key)
         self[key] = entry
-        for read in entry.keys:
-            self._readers.setdefault(read, set()).add(key)
+        for looked_up in entry.keys:
+            self._readers.setdefault(looked_up, set()).add(key)
 
     def drop(self, key: bytes) -> None:
         """Keep it no more."""
@@ -185,13 +190,13 @@ class Entries(cachetools.LRUCache[bytes, Entry]):
 
     def changed(self, keys: Iterable[Key]) -> None:
         """A cluster changed: drop what read one of these keys."""
-        for read in keys:
-            for key in tuple(self._readers.get(read, ())):
+        for looked_up in keys:
+            for key in tuple(self._readers.get(looked_up, ())):
                 self.drop(key)
 
     def _forget(self, key: bytes, entry: Entry) -> None:
-        for read in entry.keys:
-            readers = self._readers[read]
+        for looked_up in entry.keys:
+            readers = self._readers[looked_up]
             readers.discard(key)
             if not readers:
-                del self._readers[read]
+                del self._readers[looked_up]

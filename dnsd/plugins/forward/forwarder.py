@@ -7,12 +7,12 @@ import struct
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dnsd.corefile.syntax import Position, Word
 from dnsd.plugins.forward import hosts, targets
 from dnsd.plugins.forward.engine import TICK, Engine, Outcome, Route
 from dnsd.plugins.forward.failures import TooManyQueries, UpstreamsUnknown
-from dnsd.plugins.forward.https import Https
 from dnsd.plugins.forward.settings import Scheme, Stanza, Target
 from dnsd.plugins.forward.stream import Stream
 from dnsd.plugins.forward.udp import Poller, Udp
@@ -21,8 +21,11 @@ from dnsd.resolve.answer import Answer, Failure
 from dnsd.resolve.query import Query
 from dnsd.wire import codes
 from dnsd.wire.codes import Option, Type
-from dnsd.wire.query import Question
+from dnsd.wire.query import Edns, Question
 from dnsd.wire.response import Response
+
+if TYPE_CHECKING:
+    from dnsd.plugins.forward.https import Https
 
 MAX_CONCURRENT = 16_384
 """Queries that wait for upstreams of one stanza where `max_concurrent` does not say: some 30 MB of them."""
@@ -85,7 +88,7 @@ class Forwarder:
         for channel in self._channels:
             if isinstance(channel, Stream):
                 channel.close()
-            elif isinstance(channel, Https):
+            elif not isinstance(channel, Udp):
                 await channel.close()
         if self._poller is not None:
             self._poller.close()
@@ -113,6 +116,8 @@ class Forwarder:
         else:
             route = Route.DATAGRAM
         opt = b"" if edns is None else _OPT_DO if edns.do else _OPT
+        if edns is not None and edns is not query.message.edns:
+            opt = _with_options(opt, edns, query.message.edns)
         return _answer(await self._ask(query.question, flags, opt, route))
 
     async def look_up(self, question: Question) -> Response:
@@ -187,6 +192,8 @@ class Forwarder:
         datagram: Udp | None = None
         stream: Stream | Https
         if target.scheme is Scheme.HTTPS:
+            from dnsd.plugins.forward.https import Https  # aiohttp takes 10 MB, and few forward over HTTPS
+
             assert stanza.tls is not None  # noqa: S101  the directive's reader saw to that
             stream = Https(
                 target,
@@ -222,6 +229,15 @@ class Forwarder:
             if upstream.datagram is not None:
                 yield upstream, upstream.datagram
             yield upstream, upstream.stream
+
+
+def _with_options(opt: bytes, edns: Edns, asked: Edns | None) -> bytes:
+    """OPT with the options that a plugin put into a query (`rewrite edns0`); the client's own are between it and us."""
+    own = asked.options if asked is not None else ()
+    added = b"".join(
+        struct.pack("!2H", code, len(data)) + data for code, data in edns.options if (code, data) not in own
+    )
+    return opt[:-2] + struct.pack("!H", len(added)) + added
 
 
 def _life(stanza: Stanza) -> float:

@@ -126,6 +126,21 @@ class TestWhatIsSent:
         )
         assert self.sent(use_edns=0, options=[cookie, subnet]).message.options == ()
 
+    @pytest.mark.parametrize("own", [[], [dns.edns.GenericOption(10, bytes(8))]])
+    def test_the_options_that_a_plugin_added_and_none_of_the_clients(self, own: list[dns.edns.Option]) -> None:
+        async def test() -> None:
+            async with (
+                Server() as server,
+                Forwarding("rewrite edns0 local set 0xfff0 0xabcd", f"forward . {server.address}") as chain,
+            ):
+                assert addresses(await chain.ask("example.org", options=own, use_edns=0)) == ["192.0.2.1"]
+                (asked,) = server.asked
+                assert [(int(option.otype), option.to_wire()) for option in asked.message.options] == [
+                    (0xFFF0, b"\xab\xcd")
+                ]
+
+        run(test())
+
 
 class TestWhatComesBack:
     @pytest.mark.parametrize("loop", LOOPS)
