@@ -205,11 +205,14 @@ class Oracle:
 
     def _populated(self, namespace: str) -> bool:
         """Whether any Service of the namespace has records (2.4, TXT)."""
-        return any(
-            self._ips(item["spec"])[:1] != ["None"] or bool(self.ready_endpoints(namespace, name))
-            for (kind, where, name), item in self.world.items()
-            if kind == "Service" and where == namespace
-        )
+        for (kind, where, name), item in self.world.items():
+            if kind != "Service" or where != namespace:
+                continue
+            if item["spec"].get("type") == "ExternalName" or self.ready_endpoints(namespace, name):
+                return True
+            if self._ips(item["spec"])[:1] != ["None"] and not self.options.ignore_empty_service:
+                return True
+        return False
 
     def _external(self, name: str, target: str, extra: list[str], type_: str) -> Expected:
         if extra or not target or _is_ip(target):
@@ -251,7 +254,7 @@ class Oracle:
 
     def _pod(self, name: str, left: list[str], type_: str) -> Expected:
         if not left:
-            return NODATA
+            return NXDOMAIN if type_ == "TXT" and self.options.pods == "disabled" else NODATA
         if self.options.pods == "disabled" or not self.exposed(left[-1]) or len(left) > 4:
             return NXDOMAIN
         if len(left) == 1:

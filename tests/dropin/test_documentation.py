@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dnsd.plugins.build import ORDER
+from tests.cluster.authority import Authority
 from tests.dropin.published import PAGES
 from tests.plugins import harness
 from tests.process import Dnsd, dig, dnsd, free_port
@@ -72,6 +73,9 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "zones").symlink_to(ROOT / "zones")
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
+    certificate, key = Authority.make().issue("dnsd", server=True)
+    (tmp_path / "cert.pem").write_bytes(certificate)
+    (tmp_path / "key.pem").write_bytes(key)
     return tmp_path
 
 

@@ -126,7 +126,7 @@ class TestWhatIsSent:
         )
         assert self.sent(use_edns=0, options=[cookie, subnet]).message.options == ()
 
-    @pytest.mark.parametrize("own", [[], [dns.edns.GenericOption(10, bytes(8))]])
+    @pytest.mark.parametrize("own", [[], [dns.edns.GenericOption(dns.edns.OptionType.COOKIE, bytes(8))]])
     def test_the_options_that_a_plugin_added_and_none_of_the_clients(self, own: list[dns.edns.Option]) -> None:
         async def test() -> None:
             async with (
