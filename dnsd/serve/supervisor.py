@@ -92,6 +92,8 @@ class Supervisor:
         self._leaving: list[Worker] = []
         """Those that ended, until their last answer was handed over."""
         self._births: list[tuple[int, asyncio.Future[None]]] = []
+        self._missed: dict[int, list[bytes]] = {}
+        """By process id, what was broadcast since a worker was forked and before its channel can be written to."""
         self._loop = asyncio.new_event_loop()
         self._stopping = False
         self._nobody = asyncio.Event()
@@ -144,6 +146,8 @@ class Supervisor:
     def broadcast(self, message: bytes) -> None:
         """Send a message to every worker."""
         data = pack(message)
+        for missed in self._missed.values():
+            missed.append(data)
         for worker in self._serving:
             worker.writer.write(data)
             if worker.writer.transport.get_write_buffer_size() > MAX_FEED_OCTETS:
@@ -206,6 +210,7 @@ class Supervisor:
                 sys.stdout.flush()
                 os._exit(status)
         theirs.close()
+        self._missed[pid] = []
         task = self._loop.create_task(self._adopt(number, pid, ours))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -213,6 +218,7 @@ class Supervisor:
 
     async def _adopt(self, number: int, pid: int, channel: socket.socket) -> None:
         reader, writer = await asyncio.open_unix_connection(sock=channel)
+        writer.writelines(self._missed.pop(pid))
         worker = Worker(number, pid, channel, time.monotonic(), reader, writer)
         self._workers.append(worker)
         self._nobody.clear()

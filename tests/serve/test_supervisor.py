@@ -77,6 +77,58 @@ def test_a_worker_that_dies_is_replaced_by_one_that_has_the_present_state(monkey
         STATE["number"] = 0
 
 
+def test_a_worker_gets_everything_since_its_birth_without_a_gap() -> None:
+    """What is told in any turn of the loop was inherited, or is heard: the next number, and each one after it."""
+
+    async def main(supervisor: Supervisor) -> None:
+        async def count() -> None:
+            while True:
+                STATE["number"] += 1
+                supervisor.broadcast(b"%d" % STATE["number"])
+                await asyncio.sleep(0)
+
+        counting = asyncio.create_task(count())
+        for _ in range(5):
+            await supervisor.roll()
+        counting.cancel()
+        await supervisor.ask(b"end")
+        assert supervisor.pids
+
+    def listen(_: int, channel: socket.socket) -> int:
+        heard = STATE["number"]
+
+        async def work() -> int:
+            nonlocal heard
+            reader, writer = await asyncio.open_unix_connection(sock=channel)
+            writer.write(pack(b"serving"))
+            while (message := await receive(reader)) is not None:
+                if message == b"end":
+                    writer.write(pack(b"none missed"))
+                    continue
+                assert int(message) == heard + 1
+                heard += 1
+            writer.write(pack(b"none missed"))
+            writer.close()
+            return 0
+
+        return asyncio.run(work())
+
+    ends: list[bytes] = []
+    supervisor = Supervisor(2, listen, lambda _: ())
+    supervisor.on_gone = ends.append
+
+    async def checked() -> None:
+        await supervisor.start()
+        await main(supervisor)
+        await supervisor.stop(5.0)
+
+    try:
+        supervisor.run(checked())
+    finally:
+        STATE["number"] = 0
+    assert ends == [b"none missed"] * 12
+
+
 def test_the_last_answer_of_a_worker_that_is_gone_is_handed_on() -> None:
     async def main(supervisor: Supervisor) -> None:
         gone: list[bytes] = []

@@ -118,7 +118,12 @@ class Forwarder:
         opt = b"" if edns is None else _OPT_DO if edns.do else _OPT
         if edns is not None and edns is not query.message.edns:
             opt = _with_options(opt, edns, query.message.edns)
-        return _answer(await self._ask(query.question, flags, opt, route))
+        self.waiting += 1
+        try:
+            outcome = await self._ask(query.question, flags, opt, route)
+        finally:
+            self.waiting -= 1
+        return _answer(_response(outcome))
 
     async def look_up(self, question: Question) -> Response:
         """The response to a question of our own.
@@ -126,28 +131,25 @@ class Forwarder:
         Raises:
             Failure: there is none.
         """
-        return await self._ask(question, codes.RD, b"", Route.WHOLE)
+        return _response(await self._ask(question, codes.RD, b"", Route.WHOLE))
 
-    async def _ask(self, question: Question, flags: int, opt: bytes, route: Route) -> Response:
-        if self.waiting >= self._limit:
+    def _ask(self, question: Question, flags: int, opt: bytes, route: Route) -> asyncio.Future[Outcome]:
+        """Send a question; what will come of it.
+
+        Raises:
+            Failure: it cannot be sent.
+        """
+        if self.waiting > self._limit:
             self.rejected += 1
             raise TooManyQueries(f"concurrent queries exceeded maximum {self._limit}")
-        if not self.ready:
+        if not self.engine.upstreams:
             raise UpstreamsUnknown("the addresses of the upstreams are not known yet")
         future: asyncio.Future[Outcome] = self._loop.create_future()
         wire = question.wire
-        tail = _HEAD(flags, 1, 0, 0, 1 if opt else 0) + wire + opt
-        self.waiting += 1
-        try:
-            self.engine.ask(tail, wire, route, future, self._clock())
-            if self._ticker is None:
-                self._wind()
-            outcome = await future
-        finally:
-            self.waiting -= 1
-        if isinstance(outcome, Failure):
-            raise type(outcome)(outcome.text)  # each waiter has a traceback of its own
-        return outcome
+        self.engine.ask(_HEAD(flags, 1, 0, 0, 1 if opt else 0) + wire + opt, wire, route, future, self._clock())
+        if self._ticker is None:
+            self._wind()
+        return future
 
     # -- timers
 
@@ -247,6 +249,12 @@ def _life(stanza: Stanza) -> float:
 def _system_resolvers() -> tuple[Target, ...]:
     word = Word(RESOLV_CONF, Position(RESOLV_CONF, 1, 1))
     return targets.read(word, Path("/"))
+
+
+def _response(outcome: Outcome) -> Response:
+    if isinstance(outcome, Failure):
+        raise type(outcome)(outcome.text)  # each waiter has a traceback of its own
+    return outcome
 
 
 def _answer(response: Response) -> Answer:

@@ -110,4 +110,6 @@ class Stanza:
 
     def takes(self, name: Name) -> bool:
         """Whether queries for `name` are forwarded by this stanza."""
-        return is_under(name, self.zone) and not any(is_under(name, zone) for zone in self.excluded)
+        if not is_under(name, self.zone):
+            return False
+        return not self.excluded or not any(is_under(name, zone) for zone in self.excluded)
