@@ -246,7 +246,8 @@ def timeless(answer: compare.Json) -> compare.Json:
     if "error" in answer:
         return answer
     sections = {section: answer[section] for section in ("answer", "authority", "additional")}
-    own = all(row[0].lower().endswith(compare.CLUSTER_ZONES) for rows in sections.values() for row in rows)
+    rows = [row for section in sections.values() for row in section]
+    own = all(owner.lower().endswith(compare.CLUSTER_ZONES) and kind != "CNAME" for owner, _, kind, _ in rows)
     for section, rows in sections.items():
         sections[section] = [[owner, min(ttl, 30) if own else 0, *rest] for owner, ttl, *rest in rows]
     return {**answer, **sections}
