@@ -145,10 +145,9 @@ async def _main(
         if pidfile:
             Path(pidfile).write_text(f"{os.getpid()}\n", encoding="ascii")
         started(instance)
-        reloading = _start_reloading(instance, reloader)
+        reloading = loop.create_task(reloader.run(lambda: _pace(answering.instance)))
         await stop.wait()
-        if reloading is not None:
-            reloading.cancel()
+        reloading.cancel()
         await observer.close_ready()
         await asyncio.sleep(lameduck(runtime.instance))
         await runtime.stop()
@@ -157,12 +156,9 @@ async def _main(
     return 0
 
 
-def _start_reloading(instance: Instance, reloader: Reloader) -> asyncio.Task[None] | None:
-    """Look for a changed Corefile where `reload` says so."""
-    wanted = [built.context.server.reload for built in instance.blocks if built.context.server.reload is not None]
-    if not wanted:
-        return None
-    return asyncio.get_running_loop().create_task(reloader.run(*wanted[0]))
+def _pace(instance: Instance) -> tuple[float, float] | None:
+    """How often the Corefile is looked at: as the first `reload` says."""
+    return next((built.context.server.reload for built in instance.blocks if built.context.server.reload), None)
 
 
 def _workers(text: str) -> int:

@@ -123,6 +123,12 @@ class Clusters:
                 self.by_settings.pop(cluster.settings, None)
             raise
 
+    def forget_unused(self) -> None:
+        """Forget the clusters without a user: only a configuration that was refused named them."""
+        for cluster in list(self.by_settings.values()):
+            if cluster.users == 0:
+                del self.by_settings[cluster.settings]
+
     def follow(self) -> None:
         """Run no source any more: another process does."""
         self.following = True

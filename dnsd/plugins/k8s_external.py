@@ -125,7 +125,7 @@ class External(Plugin, Transferable):
             answer,
             flags=answer.flags | other.flags & codes.TC,
             answer=[*answer.answer, *other.answer],
-            validity=answer.validity & other.validity,
+            validity=answer.validity & other.validity.steady(),
         )
 
     async def _with_hosts(self, query: Query, answer: Answer, zone: Name) -> Answer:
@@ -139,7 +139,7 @@ class External(Plugin, Transferable):
                 other = await self._ask(query, host, type_)
                 if other is not None:
                     additional += other.answer
-                    validity &= other.validity
+                    validity &= other.validity.steady()
         return replace(answer, additional=additional, validity=validity)
 
     async def _ask(self, query: Query, target: Name, type_: int) -> Answer | None:

@@ -69,7 +69,7 @@ class Kubernetes(Plugin, Transferable):
 
     async def start(self) -> None:
         """Begin to watch the cluster."""
-        for cluster in self._used():
+        for cluster in self.clusters:
             self._clusters.use(cluster)
         if not self.ready:
             self._warning = asyncio.get_running_loop().call_later(self.stanza.startup_timeout, self._warn)
@@ -82,16 +82,18 @@ class Kubernetes(Plugin, Transferable):
         """Stop watching, unless somebody else still needs the cluster."""
         if self._warning is not None:
             self._warning.cancel()
-        for cluster in self._used():
+        for cluster in self.clusters:
             await self._clusters.release(cluster)
 
-    def _used(self) -> list[Cluster]:
-        return [self.cluster] if self.imports is None else [self.cluster, self.imports]
+    @property
+    def clusters(self) -> Sequence[Cluster]:
+        """This cluster, and the set of clusters for `multicluster`."""
+        return (self.cluster,) if self.imports is None else (self.cluster, self.imports)
 
     @property
     def ready(self) -> bool:
         """Whether the first sync is complete."""
-        return all(cluster.index.synced for cluster in self._used())
+        return all(cluster.index.synced for cluster in self.clusters)
 
     async def answer(self, query: Query, next_: Next) -> Answer:
         """Answer names of our zones; a name error goes on where `fallthrough` says so."""
@@ -187,7 +189,7 @@ class Kubernetes(Plugin, Transferable):
             Rcode.NOERROR,
             codes.AA | answer.flags & codes.TC,
             [*chain, *answer.answer],
-            validity=validity & answer.validity,
+            validity=validity & answer.validity.steady(),
             reason=Reason(first.finding.reason),
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dnslib import RR
 
@@ -26,6 +26,15 @@ class Validity:
     """Where set, TTLs count down from this moment (seconds on the monotonic clock)."""
     keep: bool = True
     """False where the answer depends on who asks, or on something that cannot be watched."""
+
+    def steady(self) -> Validity:
+        """This validity for an answer that has records of its own too, whose TTLs stand still.
+
+        It is right until one of the others counts down, and is made anew then.
+        """
+        if self.ticking is None:
+            return self
+        return replace(self, ticking=None, until=min(self.until, self.ticking + 1.0))
 
     def __and__(self, other: Validity) -> Validity:
         """The validity of an answer made from two."""

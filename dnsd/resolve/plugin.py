@@ -20,7 +20,7 @@ from dnsd.resolve.query import Query
 from dnsd.wire.name import Name
 
 if TYPE_CHECKING:
-    from dnsd.cluster.store import Clusters
+    from dnsd.cluster.store import Cluster, Clusters
 
 Next: TypeAlias = Callable[[Query], Awaitable[Answer]]
 """The rest of the chain."""
@@ -47,6 +47,11 @@ class Plugin(ABC):
 
     def metrics(self) -> Iterable[Metric]:
         """Metric families of this plugin, read when somebody looks; families of one name are merged."""
+        return ()
+
+    @property
+    def clusters(self) -> Sequence[Cluster]:
+        """The clusters that the plugin watches."""
         return ()
 
     @property

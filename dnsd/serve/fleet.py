@@ -19,9 +19,9 @@ from dnsd.cluster.index import Change
 from dnsd.cluster.store import Cluster
 from dnsd.corefile.syntax import ServerBlock
 from dnsd.plugins.build import Host
-from dnsd.serve.instance import Instance, make_instance
-from dnsd.serve.runtime import Runtime, freeze, wait_for_sync
-from dnsd.serve.server import DRAIN_SECONDS, Server, Sockets, close_sockets, open_sockets
+from dnsd.serve.instance import Instance
+from dnsd.serve.runtime import Runtime, freeze, prepare, wait_for_sync
+from dnsd.serve.server import DRAIN_SECONDS, ListenError, Server, Sockets, close_sockets, open_sockets
 from dnsd.serve.supervisor import Supervisor, pack, receive
 
 log = logging.getLogger("dnsd")
@@ -69,9 +69,7 @@ class Fleet:
         Raises:
             CorefileError, SourceError: it cannot be used.
         """
-        instance = make_instance(blocks, self.host)
-        await self.host.clusters.prepare()
-        return instance
+        return await prepare(self.host, blocks)
 
     async def start(self, instance: Instance) -> None:
         """Open the sockets, watch the clusters, and start the workers.
@@ -84,7 +82,7 @@ class Fleet:
         """
         self.instance = instance
         self._open(instance)
-        self._watch()
+        self._watch(instance)
         await self.supervisor.start()
         if not self.host.clusters.synced:
             self.host.clusters.when_synced(self._synced)
@@ -96,9 +94,13 @@ class Fleet:
             CorefileError, SourceError, ListenError: it cannot be used, and the old one goes on.
         """
         new = await self.prepare(blocks)
-        self._open(new)
+        try:
+            self._open(new)
+        except ListenError:
+            self.host.clusters.forget_unused()
+            raise
         old_clusters = self._clusters
-        self._watch()
+        self._watch(new)
         await wait_for_sync(self.host)
         self.instance = new
         await self.supervisor.roll()
@@ -124,18 +126,23 @@ class Fleet:
     def _open(self, instance: Instance) -> None:
         """Bind what is new, once for each worker; a port that the kernel picks is the same for all."""
         new = [address for address in instance.fronts if address not in self._sockets[0]]
-        first = open_sockets(new, share=True)
-        self._sockets[0].update(first)
-        for sockets in self._sockets[1:]:
-            for address, pairs in first.items():
-                port = pairs[0][1].getsockname()[1]
-                same = address._replace(port=port)
-                sockets[address] = open_sockets([same], share=True)[same]
+        opened = [open_sockets(new, share=True)]
+        try:
+            for _ in self._sockets[1:]:
+                opened.append({})
+                for address, pairs in opened[0].items():
+                    same = address._replace(port=pairs[0][1].getsockname()[1])
+                    opened[-1][address] = open_sockets([same], share=True)[same]
+        except ListenError:
+            for sockets in opened:
+                close_sockets(sockets)
+            raise
+        for sockets, more in zip(self._sockets, opened, strict=True):
+            sockets.update(more)
 
-    def _watch(self) -> None:
-        clusters = list(self.host.clusters.by_settings.values())
-        self._clusters = clusters
-        for cluster in clusters:
+    def _watch(self, instance: Instance) -> None:
+        self._clusters = list({cluster.number: cluster for p in instance.plugins for cluster in p.clusters}.values())
+        for cluster in self._clusters:
             cluster.index.followers[:] = [partial(self._tell, cluster.number)]
             self.host.clusters.use(cluster)
 
@@ -147,8 +154,12 @@ class Fleet:
         self._rolling = asyncio.get_running_loop().create_task(self.supervisor.roll())
 
     def _keep(self, number: int) -> set[int]:
-        sockets = (sock for pairs in self._sockets[number].values() for pair in pairs for sock in pair)
+        sockets = (sock for pairs in self._wanted(number).values() for pair in pairs for sock in pair)
         return {sock.fileno() for sock in sockets if sock is not None}
+
+    def _wanted(self, number: int) -> Sockets:
+        """The sockets of a worker; one that it kept and did not read from would swallow what is sent there."""
+        return {address: pairs for address, pairs in self._sockets[number].items() if address in self.instance.fronts}
 
     # -- in a worker
 
@@ -163,10 +174,7 @@ class Fleet:
         for index in indexes.values():
             index.followers.clear()
         runtime = Runtime(self.host)
-        sockets = {
-            address: pairs for address, pairs in self._sockets[number].items() if address in self.instance.fronts
-        }
-        await runtime.start(self.instance, sockets)
+        await runtime.start(self.instance, self._wanted(number))
         reader, writer = await asyncio.open_unix_connection(sock=channel)
         writer.write(pack(b"serving"))
         while (message := await receive(reader)) is not None:

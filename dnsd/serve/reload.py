@@ -36,15 +36,32 @@ class Reloader:
         """SHA-512 of what is served: comments and white space do not count."""
         self.attempts = 0
         self.failed = 0
+        self._one_at_a_time = asyncio.Lock()
+        self._applied = asyncio.Event()
 
-    async def run(self, interval: float, jitter: float) -> None:
-        """Look every `interval` seconds, sooner or later by half of `jitter`, until cancelled."""
+    async def run(self, pace: Callable[[], tuple[float, float] | None]) -> None:
+        """Look again and again until cancelled.
+
+        Args:
+            pace: what the configuration that is served says: seconds between two looks, and of jitter, by half of which
+                each comes sooner or later; None for no look until another configuration is served.
+        """
         while True:
+            wanted = pace()
+            if wanted is None:
+                self._applied.clear()
+                await self._applied.wait()
+                continue
+            interval, jitter = wanted
             await asyncio.sleep(interval + random.uniform(-jitter / 2, jitter / 2))  # noqa: S311  spreads load only
             await self.check()
 
     async def check(self) -> None:
-        """Look once."""
+        """Look once; who comes while a configuration is being applied looks after that."""
+        async with self._one_at_a_time:
+            await self._check()
+
+    async def _check(self) -> None:
         try:
             blocks = self._read()
             seen = digest(blocks)
@@ -66,6 +83,7 @@ class Reloader:
             self._refuse(error)
             return
         self.version = seen
+        self._applied.set()
         log.info("Running configuration SHA512 = %s", seen)
 
     def _refuse(self, error: Exception) -> None:

@@ -33,9 +33,7 @@ class Runtime:
         Raises:
             CorefileError, SourceError: it cannot be used.
         """
-        instance = make_instance(blocks, self.host)
-        await self.host.clusters.prepare()
-        return instance
+        return await prepare(self.host, blocks)
 
     async def start(self, instance: Instance, sockets: Sockets | None = None) -> None:
         """Serve what `prepare` built.
@@ -70,6 +68,21 @@ class Runtime:
         """Finish the queries under way, then stop."""
         await self.server.close()
         await self.instance.stop()
+
+
+async def prepare(host: Host, blocks: tuple[ServerBlock, ...]) -> Instance:
+    """Build a configuration and find out whether its clusters can be used; where it cannot, nothing of it is left.
+
+    Raises:
+        CorefileError, SourceError: it cannot be used.
+    """
+    try:
+        instance = make_instance(blocks, host)
+        await host.clusters.prepare()
+    except BaseException:
+        host.clusters.forget_unused()
+        raise
+    return instance
 
 
 async def wait_for_sync(host: Host) -> None:

@@ -65,6 +65,8 @@ class Worker:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     draining: bool = False
+    replaced: bool = False
+    """Whether it has an heir, or is about to: it gets no other one if it dies."""
     listening: asyncio.Task[None] | None = None
     answers: asyncio.Queue[bytes] = field(default_factory=lambda: asyncio.Queue(1))
     last_answer: bytes = b""
@@ -98,6 +100,7 @@ class Supervisor:
         self._stopping = False
         self._nobody = asyncio.Event()
         """Set while there is no worker."""
+        self._rolling = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
@@ -126,9 +129,13 @@ class Supervisor:
 
     async def roll(self) -> None:
         """Replace every worker by a new one, as the supervisor is now; an old one drains once its heir serves."""
-        for worker in self._serving:
-            await self._bear(worker.number)
-            self._drain(worker)
+        async with self._rolling:
+            for worker in self._serving:
+                if self._stopping or worker not in self._workers:
+                    continue  # it died meanwhile: who takes its place is as the supervisor is now
+                worker.replaced = True
+                await self._bear(worker.number)
+                self._drain(worker)
 
     async def stop(self, seconds: float) -> None:
         """Let every worker drain, and end those that take longer than `seconds`."""
@@ -224,6 +231,8 @@ class Supervisor:
         self._nobody.clear()
         await receive(reader)  # it says that it serves, or it died
         worker.listening = self._loop.create_task(self._listen(worker))
+        if self._stopping:
+            self._drain(worker)
         self._reap()
 
     async def _listen(self, worker: Worker) -> None:
@@ -252,7 +261,7 @@ class Supervisor:
         if worker.last_answer:
             self.on_gone(worker.last_answer)
         self._leaving.remove(worker)
-        if self._stopping or worker.draining:
+        if self._stopping or worker.replaced:
             return
         self.restarts += 1
         log.error("worker %d died (%d); it is replaced", worker.number, status)

@@ -1,4 +1,4 @@
-"""Until the cluster has been read no name of it is denied, all others are answered, and nothing of that time is kept."""
+"""Until the cluster has been read no name of it is denied, all others are answered, and nothing of it is kept."""
 
 from __future__ import annotations
 

@@ -58,3 +58,10 @@ def test_a_failure_has_one_rcode_and_one_reason() -> None:
         assert (answer.rcode, answer.validity.keep, answer.written) == (rcode, False, False)
         assert answer.reason is not None
         assert answer.reason.text == str(failure)
+
+
+def test_records_of_our_own_beside_those_that_count_down_are_made_anew_at_the_next_tick() -> None:
+    ticking = Validity(frozenset({("namespace", "shop")}), until=130.0, ticking=100.5)
+    assert ticking.steady() == Validity(frozenset({("namespace", "shop")}), until=101.5)
+    assert Validity(until=101.0, ticking=100.5).steady() == Validity(until=101.0)
+    assert ALWAYS.steady() is ALWAYS

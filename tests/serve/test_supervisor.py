@@ -79,6 +79,20 @@ def test_a_worker_that_dies_is_replaced_by_one_that_has_the_present_state(monkey
 
 def test_a_worker_gets_everything_since_its_birth_without_a_gap() -> None:
     """What is told in any turn of the loop was inherited, or is heard: the next number, and each one after it."""
+    ends: list[bytes] = []
+
+    def listen(_: int, channel: socket.socket) -> int:
+        async def work(heard: int) -> int:
+            reader, writer = await asyncio.open_unix_connection(sock=channel)
+            writer.write(pack(b"serving"))
+            while (message := await receive(reader)) is not None:
+                assert int(message) == heard + 1
+                heard += 1
+            writer.write(pack(b"none missed"))
+            writer.close()
+            return 0
+
+        return asyncio.run(work(STATE["number"]))
 
     async def main(supervisor: Supervisor) -> None:
         async def count() -> None:
@@ -87,46 +101,54 @@ def test_a_worker_gets_everything_since_its_birth_without_a_gap() -> None:
                 supervisor.broadcast(b"%d" % STATE["number"])
                 await asyncio.sleep(0)
 
+        supervisor.on_gone = ends.append
         counting = asyncio.create_task(count())
         for _ in range(5):
             await supervisor.roll()
         counting.cancel()
-        await supervisor.ask(b"end")
-        assert supervisor.pids
-
-    def listen(_: int, channel: socket.socket) -> int:
-        heard = STATE["number"]
-
-        async def work() -> int:
-            nonlocal heard
-            reader, writer = await asyncio.open_unix_connection(sock=channel)
-            writer.write(pack(b"serving"))
-            while (message := await receive(reader)) is not None:
-                if message == b"end":
-                    writer.write(pack(b"none missed"))
-                    continue
-                assert int(message) == heard + 1
-                heard += 1
-            writer.write(pack(b"none missed"))
-            writer.close()
-            return 0
-
-        return asyncio.run(work())
-
-    ends: list[bytes] = []
-    supervisor = Supervisor(2, listen, lambda _: ())
-    supervisor.on_gone = ends.append
-
-    async def checked() -> None:
-        await supervisor.start()
-        await main(supervisor)
-        await supervisor.stop(5.0)
 
     try:
-        supervisor.run(checked())
+        run(main, listen)
     finally:
         STATE["number"] = 0
     assert ends == [b"none missed"] * 12
+
+
+def test_rolling_twice_at_once_leaves_as_many_workers_as_there_were() -> None:
+    async def main(supervisor: Supervisor) -> None:
+        first = set(supervisor.pids)
+        await asyncio.gather(supervisor.roll(), supervisor.roll())
+        await until(lambda: len(supervisor.pids) == 2)
+        assert not first & set(supervisor.pids)
+        assert sorted(await supervisor.ask(b"x")) == [b"0 0 x", b"1 0 x"]
+
+    run(main)
+
+
+def test_a_worker_that_dies_while_all_are_replaced_has_one_heir(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RESTART_SECONDS", 0.0)
+
+    async def main(supervisor: Supervisor) -> None:
+        for which in range(2):
+            rolling = asyncio.create_task(supervisor.roll())
+            await asyncio.sleep(0)
+            os.kill(supervisor.pids[which], signal.SIGKILL)
+            await rolling
+            await until(lambda: len(supervisor.pids) == 2)
+            assert {answer[:1] for answer in await supervisor.ask(b"x")} == {b"0", b"1"}
+
+    run(main)
+
+
+def test_a_worker_that_is_born_when_all_are_to_end_ends_too() -> None:
+    async def main(supervisor: Supervisor) -> None:
+        rolling = asyncio.create_task(supervisor.roll())
+        await asyncio.sleep(0)
+        await supervisor.stop(30.0)
+        await rolling
+        await until(lambda: not supervisor.pids)
+
+    run(main)
 
 
 def test_the_last_answer_of_a_worker_that_is_gone_is_handed_on() -> None:

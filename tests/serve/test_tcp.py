@@ -335,6 +335,26 @@ def test_stopping_answers_what_has_arrived(held: asyncio.Event) -> None:
     asyncio.run(run())
 
 
+def test_stopping_waits_for_the_first_query_of_a_connection() -> None:
+    """Who has just connected is about to ask."""
+
+    async def run() -> None:
+        async with served() as server, connected(server) as (reader, writer):
+            (listener,) = server.server.listeners.values()
+            while not listener.connections:
+                await asyncio.sleep(0)
+            (connection,) = listener.connections
+            draining = asyncio.create_task(connection.drain())
+            await asyncio.sleep(2 * LINGER_SECONDS)
+            assert not draining.done()
+            writer.write(framed(query(WEB)))
+            await receive(reader)
+            assert await closed(reader) == b""
+            await draining
+
+    asyncio.run(run())
+
+
 def test_stopping_closes_connections_that_are_idle() -> None:
     async def run() -> None:
         async with served() as server, connected(server) as (reader, writer):

@@ -100,7 +100,7 @@ class File(Plugin, Transferable):
     async def _chase(self, query: Query, found: Found, target: Name, validity: Validity) -> Answer:
         """Ask the server's own front door for a CNAME's target; its rcode is that of the whole (RFC 6604 section 3)."""
         other = await self._resolve(replace(query.asking(target), depth=query.depth + 1))
-        answer = _to_answer(found, validity & other.validity)
+        answer = _to_answer(found, validity & other.validity.steady())
         if not other.written and other.rcode == Rcode.REFUSED:
             return answer
         rcode = other.rcode if other.rcode in (Rcode.NXDOMAIN, Rcode.SERVFAIL) else Rcode.NOERROR

@@ -149,5 +149,5 @@ class OtherTarget(Response):
             rcode=found.rcode if found.rcode in (Rcode.NOERROR, Rcode.NXDOMAIN) else Rcode.NOERROR,
             flags=answer.flags | found.flags & codes.TC,
             answer=(*answer.answer, *found.answer),
-            validity=answer.validity & found.validity,
+            validity=answer.validity & found.validity.steady(),
         )

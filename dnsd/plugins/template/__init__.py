@@ -152,7 +152,7 @@ class Templates(Plugin):
             answer,
             flags=answer.flags | found.flags & codes.TC,
             answer=[*answer.answer, *found.answer],
-            validity=answer.validity & found.validity,
+            validity=answer.validity & found.validity.steady(),
         )
 
     def metrics(self) -> Iterable[Metric]:
