@@ -345,7 +345,7 @@ def test_stopping_waits_for_the_first_query_of_a_connection() -> None:
                 await asyncio.sleep(0)
             (connection,) = listener.connections
             draining = asyncio.create_task(connection.drain())
-            await asyncio.sleep(2 * LINGER_SECONDS)
+            await asyncio.sleep(2 * tcp.LINGER_SECONDS)
             assert not draining.done()
             writer.write(framed(query(WEB)))
             await receive(reader)
