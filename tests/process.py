@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -29,20 +30,29 @@ import pytest
 
 DEADLINE = 30.0
 """Seconds until something that has to happen is given up: generous, for a machine that is busy."""
+PORTS = (12_000, 32_000)
+"""Below Linux's range for sockets that connect (ip_local_port_range), above what services use."""
 ATTEMPTS = 5
 """Times that a process is started anew because somebody else was faster to take its port."""
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that is free for UDP and TCP at this moment."""
+    """A port that is free for UDP and TCP at this moment.
+
+    The kernel says that it is free, but does not choose it: what it chooses lies among the ports that it gives to
+    sockets that connect, upstreams' for one, and may be gone before a process listens there.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     while True:
-        with socket.socket(family, socket.SOCK_STREAM) as tcp, socket.socket(family, socket.SOCK_DGRAM) as udp:
-            tcp.bind((host, 0))
-            port: int = tcp.getsockname()[1]
-            with contextlib.suppress(OSError):
-                udp.bind((host, port))
-                return port
+        port = random.randrange(*PORTS)
+        with (
+            socket.socket(family, socket.SOCK_STREAM) as tcp,
+            socket.socket(family, socket.SOCK_DGRAM) as udp,
+            contextlib.suppress(OSError),
+        ):
+            tcp.bind((host, port))
+            udp.bind((host, port))
+            return port
 
 
 def eventually(what: Callable[[], bool], text: str = "what was waited for") -> None:

@@ -41,8 +41,8 @@ MAX_WORKERS = 256
 def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments of `dnsd serve`, CoreDNS's among them."""
     parser.add_argument("-conf", "--conf", metavar="FILE", help="Corefile; `stdin` reads it from there")
-    parser.add_argument("-dns.port", "-p", "--dns-port", dest="port", type=int, default=53, metavar="N",
-                        help="port of server blocks that name none (default 53)")  # fmt: skip
+    parser.add_argument("-dns.port", "--dns.port", "-p", "--p", "--dns-port", dest="port", type=int, default=53,
+                        metavar="N", help="port of server blocks that name none (default 53)")  # fmt: skip
     parser.add_argument("--manifests", nargs="+", default=[], metavar="PATH",
                         help="take the cluster from files or folders, not from an API server")  # fmt: skip
     parser.add_argument("--workers", type=_workers, default=1, metavar="N",
@@ -147,7 +147,9 @@ async def _main(
         started(instance)
         reloading = loop.create_task(reloader.run(lambda: _pace(answering.instance)))
         await stop.wait()
-        reloading.cancel()
+        for task in (reloading, *looks):  # a reload under way comes to nothing
+            task.cancel()
+        await asyncio.gather(reloading, *looks, return_exceptions=True)
         await observer.close_ready()
         await asyncio.sleep(lameduck(runtime.instance))
         await runtime.stop()

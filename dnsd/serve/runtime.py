@@ -55,8 +55,8 @@ class Runtime:
         """
         new = await self.prepare(blocks)
         await new.start()
-        await wait_for_sync(self.host)
         try:
+            await wait_for_sync(self.host)
             await self.server.use(new)
         except BaseException:
             await new.stop()

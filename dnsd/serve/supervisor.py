@@ -117,7 +117,10 @@ class Supervisor:
         finally:
             for worker in self._workers:
                 worker.writer.close()
-            self._loop.run_until_complete(asyncio.sleep(0))
+            left = asyncio.all_tasks(self._loop)
+            for other in left:
+                other.cancel()
+            self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
             asyncio.set_event_loop(None)
             self._loop.close()
 

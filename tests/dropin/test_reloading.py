@@ -88,7 +88,7 @@ def clusters(folder: Path, count: int) -> Iterator[list[tuple[ApiServer, Path]]]
 def subject(text: str, folder: Path, workers: int) -> Iterator[Subject]:
     """A server with a Corefile that is to be replaced; it has synced."""
     with dnsd(text, folder, "--workers", str(workers)) as server:
-        (path,) = folder.glob("Corefile.*")
+        path = folder / f"Corefile.{server.port}"
         found = Subject(server, path)
         eventually(lambda: found.answers() == {"5 10.96.0.1"}, "the first sync")
         yield found
@@ -166,6 +166,18 @@ def test_changes_that_follow_each_other_closely_end_with_the_last_one(workers: i
         server.put(corefile(one, 8))
         eventually(lambda: server.answers() == {"8 10.96.0.1"}, "the last of them")
         eventually(lambda: slow.watching("services") == 0, "the end of what came between")
+
+
+@WORKERS
+def test_an_end_in_the_middle_of_a_reload_is_an_orderly_one(workers: int, tmp_path: Path) -> None:
+    with clusters(tmp_path, 2) as [(_, one), (slow, two)], subject(corefile(one, 5), tmp_path, workers) as server:
+        for plural in ("namespaces", "services", "endpointslices"):
+            slow.fault("watch", plural, Fault(hang=True))
+        server.put(corefile(two, 6))
+        eventually(lambda: slow.watching("services") == 1, "the wait for the new cluster")
+        assert server.answers() == {"5 10.96.0.1"}
+        assert server.dnsd.stop() == 0
+        assert "[ERROR]" not in server.dnsd.log
 
 
 @WORKERS
