@@ -17,6 +17,7 @@ from typing import Self
 
 import pytest
 
+from tests.cluster.apiserver import ApiServer, Fault
 from tests.dropin.load import RATE, Load, Question
 from tests.dropin.published import CLUSTER
 from tests.dropin.upstreams import ZONES, Resolver
@@ -35,6 +36,7 @@ COREFILE = """\
     ready 127.0.0.1:READY
     prometheus 127.0.0.1:METRICS
     kubernetes cluster.local in-addr.arpa ip6.arpa {
+        kubeconfig kubeconfig
         pods insecure
         fallthrough in-addr.arpa ip6.arpa
         ttl 30
@@ -91,13 +93,23 @@ class Pod:
         return False
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder with the `kubeconfig` of a cluster, whose API server takes its time: who starts is not ready at once."""
+    with ApiServer() as api:
+        api.load(CLUSTER)
+        api.kubeconfig(tmp_path / "kubeconfig")
+        api.fault("watch", "services", Fault(delay=0.05), times=10)
+        yield tmp_path
+
+
 @contextlib.contextmanager
 def pod(upstream: Resolver, folder: Path, workers: int) -> Iterator[Pod]:
-    """A server that has started; ready or not."""
+    """A server that has started; it is not ready yet."""
     health, ready, metrics = free_port(), free_port(), free_port()
     corefile = COREFILE.replace("UPSTREAM", upstream.address).replace("HEALTH", str(health))
     corefile = corefile.replace("READY", str(ready)).replace("METRICS", str(metrics))
-    with dnsd(corefile, folder, "--manifests", str(CLUSTER), "--workers", str(workers)) as server:
+    with dnsd(corefile, folder, "--workers", str(workers)) as server:
         yield Pod(server, health, ready, metrics)
 
 
@@ -135,10 +147,10 @@ class Service:
 
 
 @WORKERS
-def test_a_rolling_restart_loses_no_query(workers: int, upstream: Resolver, tmp_path: Path) -> None:
+def test_a_rolling_restart_loses_no_query(workers: int, upstream: Resolver, folder: Path) -> None:
     """One of two at a time: told to end, out of the Service, a lame duck, gone, and its successor ready."""
     with contextlib.ExitStack() as stack:
-        old = [stack.enter_context(pod(upstream, tmp_path, workers)) for _ in range(2)]
+        old = [stack.enter_context(pod(upstream, folder, workers)) for _ in range(2)]
         service = stack.enter_context(Service(*old))
         with Load(QUESTIONS, service.choose) as load:
             for leaving in old:
@@ -148,7 +160,7 @@ def test_a_rolling_restart_loses_no_query(workers: int, upstream: Resolver, tmp_
                 assert leaving.dnsd.process.poll() is None, "it goes on answering who comes late"
                 assert get(leaving.health, "/health").status == 200
                 assert leaving.dnsd.process.wait(30) == 0
-                new = stack.enter_context(pod(upstream, tmp_path, workers))
+                new = stack.enter_context(pod(upstream, folder, workers))
                 service.pods = [other for other in service.pods if other is not leaving] + [new]
                 eventually(lambda: service.has(new), "readiness")  # noqa: B023  waited for here
                 assert load.sent > before
@@ -166,11 +178,14 @@ BAD = (
 
 
 @WORKERS
-def test_a_hundred_reloads_lose_no_query(workers: int, upstream: Resolver, tmp_path: Path) -> None:
+def test_a_hundred_reloads_lose_no_query(workers: int, upstream: Resolver, folder: Path) -> None:
     """Two Corefiles that are good take turns, with one that is bad between any two."""
     count = 100
-    with pod(upstream, tmp_path, workers) as subject, Load(QUESTIONS, lambda: subject.dnsd.port) as load:
-        (path,) = tmp_path.glob("Corefile.*")
+    with contextlib.ExitStack() as stack:
+        subject = stack.enter_context(pod(upstream, folder, workers))
+        service = stack.enter_context(Service(subject))
+        load = stack.enter_context(Load(QUESTIONS, service.choose))
+        (path,) = folder.glob("Corefile.*")
         good = path.read_text()
         line = f"forward . {upstream.address}\n"
         assert line in good
@@ -183,7 +198,7 @@ def test_a_hundred_reloads_lose_no_query(workers: int, upstream: Resolver, tmp_p
             eventually(lambda: shown_ttl(subject) == ttl, "the new configuration")  # noqa: B023  waited for here
         series = scrape(subject.metrics)
         assert total(series, "coredns_reload_failed_total") == count
-        assert subject.is_ready
+        assert service.has(subject)
         assert subject.dnsd.process.poll() is None
     assert (load.lost, load.wrong) == ([], [])
     assert "Traceback" not in subject.dnsd.log
