@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import dnslib
+import msgspec
 from dnslib import RR, DNSLabel
 
 from dnsd.cluster.index import Endpoint, Pod, Port, Reader, Service, ServiceType, Slice, address_text, pack_address
@@ -41,8 +42,7 @@ class Pods(enum.Enum):
     VERIFIED = "verified"
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True):
     """The options of a `kubernetes` stanza that decide what a name has."""
 
     zones: tuple[Name, ...]

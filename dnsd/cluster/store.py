@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from dnsd.cluster import objects
 from dnsd.cluster.index import Index, Key, Listener
 from dnsd.cluster.objects import Kind
@@ -19,8 +21,7 @@ class SourceError(Exception):
     """A source that cannot be used: one line that says where and what."""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceSettings:
+class SourceSettings(msgspec.Struct, frozen=True):
     """Where a cluster comes from; equal settings are one cluster."""
 
     manifests: tuple[str, ...] = ()

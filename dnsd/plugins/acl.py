@@ -6,8 +6,9 @@ import enum
 import ipaddress
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from msgspec.structs import replace
 from prometheus_client.core import CounterMetricFamily, Metric
 
 from dnsd.cluster.schema import zone_of

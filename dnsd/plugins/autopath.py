@@ -10,9 +10,9 @@ import logging
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
+from msgspec.structs import replace
 from prometheus_client.core import CounterMetricFamily, Metric
 
 from dnsd.cluster.index import Pod, Reader, pack_address

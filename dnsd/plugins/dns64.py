@@ -5,10 +5,10 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import dnslib
 from dnslib import RR
+from msgspec.structs import replace
 from prometheus_client.core import CounterMetricFamily, Metric
 
 from dnsd.corefile import read as words

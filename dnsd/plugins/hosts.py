@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import dnslib
+import msgspec
 from dnslib import RR, DNSLabel
+from msgspec.structs import replace
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from dnsd.cluster.index import Key, pack_address
@@ -72,8 +74,7 @@ class Table:
             hosts.append(name)
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True):
     """What a directive says."""
 
     zones: tuple[Name, ...]

@@ -6,9 +6,11 @@ Knows the directive and what to do with a finding; the rules of names are in `cl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+import msgspec
 from dnslib import RR
+from msgspec.structs import replace
 
 from dnsd.cluster import external, schema
 from dnsd.cluster.external import Settings
@@ -42,8 +44,7 @@ class NotSynced(Failure):
     error = Ede.NOT_READY
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(msgspec.Struct, frozen=True):
     """What the directive says."""
 
     zones: tuple[Name, ...]

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from dnslib import RR
+from msgspec.structs import replace
 
 from dnsd.cluster import schema
 from dnsd.cluster.contents import zone_records
@@ -26,7 +27,7 @@ from dnsd.resolve.query import Query
 from dnsd.wire import codes
 from dnsd.wire import name as names
 from dnsd.wire.codes import Ede, Rcode
-from dnsd.wire.name import Name
+from dnsd.wire.name import Name, to_wire
 
 log = logging.getLogger("dnsd.plugin.kubernetes")
 
@@ -66,6 +67,7 @@ class Kubernetes(Plugin, Transferable):
         self._warning: asyncio.TimerHandle | None = None
         self._resolve = resolve
         self._fallthrough = stanza.fallthrough
+        self._ends = tuple(map(to_wire, self.settings.zones))
 
     async def start(self) -> None:
         """Begin to watch the cluster."""
@@ -94,6 +96,10 @@ class Kubernetes(Plugin, Transferable):
     def ready(self) -> bool:
         """Whether the first sync is complete."""
         return all(cluster.index.synced for cluster in self.clusters)
+
+    def passes(self, name: bytes) -> bool:
+        """Whether the name is in none of our zones."""
+        return not name.endswith(self._ends)
 
     async def answer(self, query: Query, next_: Next) -> Answer:
         """Answer names of our zones; a name error goes on where `fallthrough` says so."""

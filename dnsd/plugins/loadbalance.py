@@ -7,10 +7,11 @@ import ipaddress
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dnslib import RR
+from msgspec.structs import replace
 
 from dnsd.cluster.index import Key, pack_address
 from dnsd.corefile import read as words
@@ -25,6 +26,7 @@ from dnsd.wire import name as names
 from dnsd.wire.codes import Rcode, Type
 from dnsd.wire.name import BadName, Name
 from dnsd.wire.records import name_of
+from dnsd.wire.response import Response
 
 log = logging.getLogger("dnsd.plugin.loadbalance")
 
@@ -38,6 +40,9 @@ DEFAULT_RELOAD = 30.0
 """Seconds between two looks at the weight file."""
 WEIGHTED_TYPES = frozenset({Type.A, Type.AAAA, Type.SRV})
 """Types asked for whose answers are weighted."""
+
+_PLACES: dict[int, int] = {Type.CNAME: 0, Type.A: 2, Type.AAAA: 2, Type.MX: 3}
+"""Where records of a type stand; all others between CNAMEs and addresses."""
 
 
 @dataclass(slots=True)
@@ -80,6 +85,20 @@ class RoundRobin(Plugin):
         if any(self._is_drawn(section, query) for section in sections):
             return replace(answer, validity=answer.validity & ONCE)
         return replace(answer, rotate=not self.preferred, validity=answer.validity & self.validity)
+
+    def passes(self, name: bytes) -> bool:  # noqa: ARG002  only answers matter here
+        """Every query."""
+        return True
+
+    def returns(self, response: Response) -> bool:
+        """Whether there is one order only."""
+        counts, types = response.layout.counts, response.layout.types
+        first = 0
+        for count in counts:
+            if count > 1 and not _settled(types[first : first + count]):
+                return False
+            first += count
+        return True
 
     def _ordered(self, records: Sequence[RR], query: Query) -> Sequence[RR]:
         if len(records) < 2:
@@ -163,6 +182,12 @@ class Weighted(RoundRobin):
             return False
         addresses = by_kind(records).addresses
         return len(addresses) > 1 and any(name_of(record.rname) in self.weights for record in addresses)
+
+
+def _settled(types: Sequence[int]) -> bool:
+    """Whether records of these types have one order only, and are in it."""
+    places = [_PLACES.get(type_, 1) for type_ in types]
+    return places == sorted(places) and places.count(2) < 2 and places.count(3) < 2
 
 
 def by_kind(records: Sequence[RR]) -> Sorted:

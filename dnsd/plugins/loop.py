@@ -118,6 +118,10 @@ class Loop(Plugin):
 
     # -- queries
 
+    def passes(self, name: bytes) -> bool:  # noqa: ARG002  a probe is of a type that is never passed by
+        """Unless there is a loop."""
+        return not self.looping
+
     async def answer(self, query: Query, next_: Next) -> Answer:
         """Let queries pass, unless they would come back."""
         if self._watching and self._is_probe(query):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from dnsd.corefile import read as words
 from dnsd.corefile.syntax import CorefileError, Directive

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
 
+import msgspec
 from dnslib import RR
+from msgspec.structs import replace
 
 from dnsd.cluster.index import Key
 from dnsd.wire import codes
@@ -14,8 +15,7 @@ from dnsd.wire.codes import Ede, Rcode
 from dnsd.wire.reply import Sections, ede
 
 
-@dataclass(frozen=True, slots=True)
-class Validity:
+class Validity(msgspec.Struct, frozen=True, gc=False):
     """How long an answer stays right: until a key that it read changes, until a deadline, or for one query only."""
 
     keys: frozenset[Key] = frozenset()
@@ -53,8 +53,7 @@ ALWAYS = Validity()
 """As long as the configuration stands."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(msgspec.Struct, frozen=True, gc=False):
     """Why an answer is what it is, in one sentence for whoever asks.
 
     `error` is told on the wire as an Extended DNS Error (RFC 8914) where the client sent OPT.
@@ -64,8 +63,7 @@ class Reason:
     error: Ede | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """What the chain says to a query. Plugins pass it back, changed or not."""
 
     rcode: int = Rcode.NOERROR
@@ -78,7 +76,7 @@ class Answer:
     reason: Reason | None = None
     rotate: bool = False
     """Whether address records are to be given in another order each time."""
-    options: tuple[tuple[int, bytes], ...] = field(default=())
+    options: tuple[tuple[int, bytes], ...] = ()
     """EDNS options for clients that sent OPT."""
     forwarded: bool = False
     """Whether an upstream gave it, so that its TTLs say how long it may be kept."""

@@ -18,6 +18,7 @@ from dnsd.corefile.syntax import Directive
 from dnsd.resolve.answer import Answer
 from dnsd.resolve.query import Query
 from dnsd.wire.name import Name
+from dnsd.wire.response import Response
 
 if TYPE_CHECKING:
     from dnsd.cluster.store import Cluster, Clusters
@@ -38,6 +39,18 @@ class Plugin(ABC):
             Failure: it cannot be answered; the server replies with the failure's rcode and reason.
         """
         return await next_(query)
+
+    def passes(self, name: bytes) -> bool:  # noqa: ARG002  for plugins that look at it
+        """Whether a query for `name` goes on from here as it came, and nobody could tell that it was here.
+
+        A block whose plugins all let a query pass need not be asked: the server sends it upstream by a shorter way
+        (`plugins/relay.py`). `name` is in wire format and lower case; class and type are those of common data.
+        """
+        return type(self).answer is Plugin.answer
+
+    def returns(self, response: Response) -> bool:  # noqa: ARG002  the same
+        """Whether a response to such a query goes back from here as it came."""
+        return True
 
     async def start(self) -> None:
         """Begin what runs beside the queries. Called once the server's sockets are open."""

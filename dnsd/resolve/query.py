@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import msgspec
+from msgspec.structs import replace
 
+from dnsd.resolve.answer import Failure
 from dnsd.wire import codes, name
 from dnsd.wire.name import Name
 from dnsd.wire.query import Edns, Message, Question
+from dnsd.wire.response import Response
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(msgspec.Struct, frozen=True, gc=False):
     """Who asks, and where."""
 
     address: str
@@ -24,8 +26,7 @@ class Client:
     """The listener as metrics name it: `dns://:53`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(msgspec.Struct, frozen=True, gc=False):
     """One question, as the next plugin is to see it.
 
     `message` stays as it came: its question is what the reply echoes. `question` and `edns` may be rewritten.
@@ -37,6 +38,8 @@ class Query:
     client: Client
     depth: int = 0
     """How many CNAMEs were followed to get here."""
+    outcome: Response | Failure | None = None
+    """What came of this very question upstream, where it was asked before the chain was."""
 
     @property
     def name(self) -> Name:
@@ -72,6 +75,7 @@ class Query:
                 self.question.type if type_ is None else type_,
                 self.question.class_ if class_ is None else class_,
             ),
+            outcome=None,
         )
 
 
@@ -81,6 +85,6 @@ def question(asked: Name, type_: int, class_: int = codes.Class.IN) -> Question:
     return Question(name.lower(asked), type_, class_, asked, wire)
 
 
-def from_message(message: Message, client: Client) -> Query:
+def from_message(message: Message, client: Client, outcome: Response | Failure | None = None) -> Query:
     """The query that a message asks."""
-    return Query(message, message.question, message.edns, client)
+    return Query(message, message.question, message.edns, client, outcome=outcome)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import chain
 
 from dnslib import RR
+from msgspec.structs import replace
 
 from dnsd.cluster.index import Key
+from dnsd.plugins.forward.engine import Outcome
+from dnsd.plugins.relay import Relay, relay_of
 from dnsd.resolve.answer import Answer
 from dnsd.resolve.front import Front
 from dnsd.resolve.query import Client, from_message
-from dnsd.serve.memo import ROTATIONS, Memo
-from dnsd.serve.tally import Labels, Tally
+from dnsd.serve.memo import ID, ROTATIONS, Memo
+from dnsd.serve.tally import Labels, Series, Tally
 from dnsd.wire.codes import Class, Type
 from dnsd.wire.query import Message, accept
 from dnsd.wire.reply import Sections, write
+from dnsd.wire.response import Response
 from dnsd.wire.size import uncompressed
 
 DROPPED = "dropped"
@@ -32,6 +35,8 @@ class Face:
 
     def __init__(self, front: Front, server: str, protocol: str, family: int, clock: Callable[[], float]) -> None:
         self.front = front
+        self.relay = relay_of(front) if protocol == "udp" else None
+        """The short way to an upstream."""
         self.server = server
         """As metrics name the listener: `dns://:53`."""
         self.protocol = protocol
@@ -42,6 +47,8 @@ class Face:
         self.memo = Memo(self.tally)
         self._changes = 0
         self._known_labels: dict[Labels, Labels] = {}
+        self._relayed: dict[tuple[Relay, bytes, int, bytes], Series] = {}
+        """What is counted of queries by the short way: by type, rcode, and the octet of OPT that has DO."""
 
     def drop(self, keys: Iterable[Key]) -> None:
         """The cluster changed: forget what read these keys."""
@@ -52,20 +59,37 @@ class Face:
         """Answer from another configuration from now on."""
         self._changes += 1
         self.front = front
+        self.relay = relay_of(front) if self.protocol == "udp" else None
         self.memo.clear()
+        self._relayed.clear()
 
-    async def answer(self, data: bytes, client: Client) -> bytes | None:
-        """The reply to a query that the memo does not have, or None for silence; of several messages the first."""
-        return next(await self.messages(data, client), None)
+    def relayed(self, relay: Relay, query: bytes, type_at: int, outcome: Outcome, started: float) -> bytes | None:
+        """The reply to a query that took the short way; None where it has to take the other one, with its outcome."""
+        reply = relay.reply(query, type_at, outcome, self.server)
+        if reply is None or not isinstance(outcome, Response):
+            return None
+        kind = relay, query[type_at : type_at + 2], outcome.rcode, query[type_at + 11 : type_at + 12]
+        series = self._relayed.get(kind)
+        if series is None:
+            series = self._relayed[kind] = self.tally.of(_relay_labels(*kind))
+        series.add(len(query), outcome.layout.end, self.clock() - started)
+        return query[:ID] + reply
 
-    async def messages(self, data: bytes, client: Client) -> Iterator[bytes]:
+    async def answer(self, data: bytes, client: Client, outcome: Outcome | None = None) -> bytes | None:
+        """The reply to a query that the memo does not have, or None for silence; of several messages the first.
+
+        `outcome` is what came of it upstream, where it was asked there already.
+        """
+        return next(await self.messages(data, client, outcome), None)
+
+    async def messages(self, data: bytes, client: Client, outcome: Outcome | None = None) -> Iterator[bytes]:
         """The messages of a reply, each made when it is taken: none for silence, many for a zone transfer."""
         message = accept(data)
         if not isinstance(message, Message):
             return iter(() if message is None else (message,))
         started = self.clock()
         changes, front = self._changes, self.front
-        query = from_message(message, client)
+        query = from_message(message, client, outcome)
         answer = await front.resolve(query)
         labels = self._labels(message, answer)
         if answer.silent:
@@ -95,6 +119,12 @@ class Face:
         type_ = question.type if question.type in COUNTED_TYPES else 0
         labels = Labels(zone, type_, answer.rcode, plugin, edns is not None and edns.do)
         return self._known_labels.setdefault(labels, labels)
+
+
+def _relay_labels(relay: Relay, type_: bytes, rcode: int, do: bytes) -> Labels:
+    block, number = relay.block, int.from_bytes(type_, "big")
+    zone = block.zone_text if block.counted else UNCOUNTED
+    return Labels(zone, number if number in COUNTED_TYPES else 0, rcode, block.writer, do > b"\0")
 
 
 def _orders(answer: Answer, sections: Sections) -> Iterator[Sections]:

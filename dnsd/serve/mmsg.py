@@ -65,8 +65,8 @@ class Batch:
         self._sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
         self.control_length = _CONTROL[self.family] if packet_info else 0
         self._data = (ctypes.c_uint8 * (BATCH * STRIDE))()
-        self._names = (ctypes.c_uint8 * (BATCH * _NAME))()
-        self._controls = (ctypes.c_uint8 * (BATCH * max(self.control_length, 1)))()
+        names = (ctypes.c_uint8 * (BATCH * _NAME))()
+        controls = (ctypes.c_uint8 * (BATCH * max(self.control_length, 1)))()
         self._receive_iov = (_Iovec * BATCH)()
         self._send_iov = (_Iovec * BATCH)()
         self._receive = (_Message * BATCH)()
@@ -76,13 +76,16 @@ class Batch:
             for iov, messages in ((self._receive_iov, self._receive), (self._send_iov, self._send)):
                 iov[i].base, iov[i].length = base, SLOT
                 message = messages[i]
-                message.name = ctypes.addressof(self._names) + i * _NAME
+                message.name = ctypes.addressof(names) + i * _NAME
                 message.name_length = _NAME_LENGTH[self.family]
                 message.iov = ctypes.addressof(iov) + i * ctypes.sizeof(_Iovec)
                 message.iov_length = 1
                 if packet_info:
-                    message.control = ctypes.addressof(self._controls) + i * self.control_length
+                    message.control = ctypes.addressof(controls) + i * self.control_length
                     message.control_length = self.control_length
+        self._names = memoryview(names).cast("B")
+        self._controls = memoryview(controls).cast("B")
+        self._name_length = _NAME_LENGTH[self.family]
         self.data = memoryview(self._data).cast("B")
         """All slots; datagram i begins at i * STRIDE."""
         self.lengths = memoryview(self._receive).cast("B").cast("I")[14::16]
@@ -149,11 +152,19 @@ class Batch:
         iov: int = self._send[place].iov
         return (iov - ctypes.addressof(self._send_iov)) // ctypes.sizeof(_Iovec)
 
-    def name(self, slot: int) -> bytes:
-        """The client's socket address."""
-        return bytes(self._names[slot * _NAME : slot * _NAME + _NAME_LENGTH[self.family]])
+    def peer(self, slot: int) -> tuple[bytes, bytes]:
+        """The client's socket address, and the control message: empty without packet_info."""
+        name, control = slot * _NAME, slot * self.control_length
+        return (
+            self._names[name : name + self._name_length].tobytes(),
+            self._controls[control : control + self.control_length].tobytes(),
+        )
 
-    def control(self, slot: int) -> bytes:
-        """The data of the control message: in_pktinfo or in6_pktinfo; empty without packet_info."""
-        at = slot * self.control_length
-        return bytes(self._controls[at + 16 : at + self.control_length])
+    def put(self, slot: int, reply: bytes, peer: tuple[bytes, bytes]) -> None:
+        """Write a reply to a client of before into a slot; nothing that was received may be in use any more."""
+        at, name = slot * STRIDE, slot * _NAME
+        self.data[at : at + len(reply)] = reply
+        self._names[name : name + self._name_length] = peer[0]
+        if self.control_length:
+            control = slot * self.control_length
+            self._controls[control : control + self.control_length] = peer[1]

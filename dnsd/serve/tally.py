@@ -36,6 +36,13 @@ class Series:
     response_octets: Histogram = field(default_factory=lambda: Histogram(SIZE_BOUNDS))
     seconds: Histogram = field(default_factory=Histogram)
 
+    def add(self, request: int, response: int, seconds: float, times: int = 1) -> None:
+        """Count queries of `request` octets, answered with `response` octets after `seconds` each."""
+        self.count += times
+        self.request_octets.add(request, times)
+        self.response_octets.add(response, times)
+        self.seconds.add(seconds, times)
+
 
 class Tally:
     """Every series of one face."""
@@ -43,12 +50,13 @@ class Tally:
     def __init__(self) -> None:
         self.series: dict[Labels, Series] = {}
 
-    def add(self, labels: Labels, request: int, response: int, seconds: float, times: int = 1) -> None:
-        """Count queries of `request` octets, answered with `response` octets after `seconds` each."""
+    def of(self, labels: Labels) -> Series:
+        """The series with these labels."""
         series = self.series.get(labels)
         if series is None:
             series = self.series[labels] = Series()
-        series.count += times
-        series.request_octets.add(request, times)
-        series.response_octets.add(response, times)
-        series.seconds.add(seconds, times)
+        return series
+
+    def add(self, labels: Labels, request: int, response: int, seconds: float, times: int = 1) -> None:
+        """Count queries in the series with these labels."""
+        self.of(labels).add(request, response, seconds, times)

@@ -13,12 +13,14 @@ import struct
 from collections import deque
 from dataclasses import dataclass
 
+from dnsd.plugins.forward.engine import TICK, Outcome
+from dnsd.plugins.relay import Relay
 from dnsd.resolve.query import Client
 from dnsd.serve import mmsg
 from dnsd.serve.face import Face
 from dnsd.serve.memo import ID, IN_PLACE, MAX_KEY
 from dnsd.wire import codes
-from dnsd.wire.query import HEADER, MAX_UDP_QUERY
+from dnsd.wire.query import HEADER, MAX_UDP_QUERY, plain
 
 log = logging.getLogger("dnsd")
 
@@ -33,14 +35,22 @@ TAKE = tuple(struct.Struct(f"{max(0, length - ID)}s").unpack_from for length in 
 """By the octets of a query: reads what follows its id. Half the cost of a slice."""
 PUT = tuple(struct.Struct(f"{length}s").pack_into for length in range(IN_PLACE + 1))
 """By the octets of a reply without its id: writes it."""
+_SOCKADDR_IN = 16
 _INFO_LENGTH = {socket.AF_INET: 12, socket.AF_INET6: 20}
 _INFO_TYPE = {
     socket.AF_INET: (socket.IPPROTO_IP, IP_PKTINFO),
     socket.AF_INET6: (socket.IPPROTO_IPV6, getattr(socket, "IPV6_PKTINFO", 50)),
 }
 
-Peer = tuple[tuple[object, ...], bytes]
-"""A client's socket address, and the packet info that its reply has to leave with."""
+CMSG_HEADER = 16
+"""Octets of a control message before its data."""
+
+SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+Peer = tuple[bytes, bytes] | tuple[SocketAddress, bytes]
+"""A client's socket address, and the control message or packet info that its reply has to leave with.
+
+As the kernel wrote them in batches; what few replies need is read from that when it is needed.
+"""
 
 
 @dataclass(slots=True)
@@ -51,6 +61,29 @@ class Losses:
     """Queries answered with SERVFAIL because too many were under way."""
     unsent: int = 0
     """Replies that the kernel did not take."""
+
+
+class Relayed:
+    """A query that took the short way, and who asked it."""
+
+    __slots__ = ("peer", "query", "relay", "started", "type_at", "udp")
+
+    def __init__(self, udp: Udp, relay: Relay, query: bytes, type_at: int, peer: Peer, started: float) -> None:
+        self.udp = udp
+        self.relay = relay
+        self.query = query
+        self.type_at = type_at
+        """Offset of the question's type."""
+        self.peer = peer
+        self.started = started
+
+    def done(self) -> bool:
+        """A client waits until it has a reply."""
+        return False
+
+    def set_result(self, outcome: Outcome) -> None:
+        """The upstream answered, or did not."""
+        self.udp.relayed(self, outcome)
 
 
 class Udp:
@@ -70,6 +103,8 @@ class Udp:
         self._starts = [slot * mmsg.STRIDE + ID for slot in range(mmsg.BATCH)]
         """Offsets of what follows the id of each query of a batch."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._relaying = 0
+        """Queries that took the short way to an upstream."""
         self._outbox: list[tuple[bytes, Peer]] = []
         self._unsent: deque[tuple[bytes, Peer]] = deque()
         self._logged: set[int | None] = set()
@@ -83,6 +118,8 @@ class Udp:
     async def stop(self) -> None:
         """Receive no more, and finish what was received."""
         self._loop.remove_reader(self._socket)
+        while self._relaying:  # noqa: ASYNC110  a counter costs each query less than an event would
+            await asyncio.sleep(TICK)
         if self._tasks:
             await asyncio.wait(self._tasks)
         self._flush()
@@ -128,11 +165,11 @@ class Udp:
         """Answer a query that is not just as it was remembered; octets of the reply in its slot, or 0."""
         entry = self._face.memo.find(query, now)
         if entry is None:
-            self._begin(query, self._peer(batch, slot))
+            self._ask(query, batch.peer(slot), now)
             return 0
         reply = entry.reply(query)
         if not entry.in_place:
-            self._send(reply, self._peer(batch, slot))
+            self._send(reply, batch.peer(slot))
             return 0
         at = slot * mmsg.STRIDE
         batch.data[at : at + len(reply)] = reply
@@ -156,15 +193,7 @@ class Udp:
         for place in range(first, count):
             slot = batch.slot_at(place)
             at = slot * mmsg.STRIDE
-            self._keep(batch.data[at : at + batch.reply_lengths[slot]].tobytes(), self._peer(batch, slot))
-
-    def _peer(self, batch: mmsg.Batch, slot: int) -> Peer:
-        name = batch.name(slot)
-        (port,) = struct.unpack_from("!H", name, 2)
-        if self._family == socket.AF_INET:
-            return (socket.inet_ntop(socket.AF_INET, name[4:8]), port), batch.control(slot)[:12]
-        (scope,) = struct.unpack_from("=I", name, 24)
-        return (socket.inet_ntop(socket.AF_INET6, name[8:24]), port, 0, scope), batch.control(slot)[:20]
+            self._keep(batch.data[at : at + batch.reply_lengths[slot]].tobytes(), batch.peer(slot))
 
     # -- one at a time
 
@@ -180,40 +209,80 @@ class Udp:
                 self._lost(error)
                 return
             peer = (address, control[0][2] if control else b"")
-            entry = face.memo.find(query, face.clock())
+            now = face.clock()
+            entry = face.memo.find(query, now)
             if entry is None:
-                self._begin(query, peer)
+                self._ask(query, peer, now)
                 continue
             self._send(entry.reply(query), peer)
 
+    # -- the short way
+
+    def _ask(self, query: bytes, peer: Peer, now: float) -> None:
+        """Answer a query that the memo does not know."""
+        relay = self._face.relay
+        if relay is not None and self._relaying < MAX_IN_FLIGHT:
+            type_at = plain(query)
+            if type_at and relay.ask(query, type_at, Relayed(self, relay, query, type_at, peer, now), now):
+                self._relaying += 1
+                return
+        self._begin(query, peer)
+
+    def relayed(self, asked: Relayed, outcome: Outcome) -> None:
+        """Reply to a query that an upstream was asked, or let the chain do so."""
+        self._relaying -= 1
+        face = self._face
+        reply = face.relayed(asked.relay, asked.query, asked.type_at, outcome, asked.started)
+        if reply is not None:
+            self._reply(reply, asked.peer)
+        else:
+            self._begin(asked.query, asked.peer, outcome if face.relay is asked.relay else None)
+
     # -- the slow path
 
-    def _begin(self, query: bytes, peer: Peer) -> None:
-        address, info = peer
-        host, port = str(address[0]), int(str(address[1]))
+    def _begin(self, query: bytes, peer: Peer, outcome: Outcome | None = None) -> None:
+        name, control = peer
+        host, port, *_ = _address(name) if isinstance(name, bytes) else name
         if port == 0:
             return  # nobody listens there: a forged query meant to make two servers talk to each other
         if len(self._tasks) >= MAX_IN_FLIGHT:
             self._shed(query, peer)
             return
-        client = Client(host, port, "udp", self._local or _local_address(info), self._face.server)
-        task = self._loop.create_task(self._answer(query, client, peer))
+        local = self._local or _local_address(control[CMSG_HEADER:] if isinstance(name, bytes) else control)
+        client = Client(host, port, "udp", local, self._face.server)
+        task = self._loop.create_task(self._answer(query, client, peer, outcome))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, query: bytes, client: Client, peer: Peer) -> None:
-        reply = await self._face.answer(query, client)
-        if reply is None:
-            return
+    async def _answer(self, query: bytes, client: Client, peer: Peer, outcome: Outcome | None) -> None:
+        reply = await self._face.answer(query, client, outcome)
+        if reply is not None:
+            self._reply(reply, peer)
+
+    # -- replies
+
+    def _reply(self, reply: bytes, peer: Peer) -> None:
+        """Send at the end of this turn of the loop, together with the others."""
         if not self._outbox:
             self._loop.call_soon(self._flush)
         self._outbox.append((reply, peer))
 
     def _flush(self) -> None:
-        """Send what this turn of the loop answered, together: clients that share a process wake up once."""
         outbox, self._outbox = self._outbox, []
+        batch = self._batch
+        together: list[tuple[bytes, tuple[bytes, bytes]]] = []
         for reply, peer in outbox:
-            self._send(reply, peer)
+            name, control = peer
+            if batch is None or self._unsent or len(reply) > mmsg.SLOT or not isinstance(name, bytes):
+                self._send(reply, peer)
+            else:
+                together.append((reply, (name, control)))
+        if batch is not None:
+            for first in range(0, len(together), mmsg.BATCH):
+                part = together[first : first + mmsg.BATCH]
+                for slot, (reply, raw) in enumerate(part):
+                    batch.put(slot, reply, raw)
+                self._send_batch(batch, batch.lay_out([len(reply) for reply, _ in part]))
 
     def _shed(self, query: bytes, peer: Peer) -> None:
         self.losses.shed += 1
@@ -236,6 +305,8 @@ class Udp:
 
     def _send_now(self, reply: bytes, peer: Peer) -> None:
         address, info = peer
+        if isinstance(address, bytes):
+            address, info = _address(address), info[CMSG_HEADER : CMSG_HEADER + _INFO_LENGTH[self._family]]
         if info:
             self._socket.sendmsg([reply], [(*_INFO_TYPE[self._family], info)], 0, address)
         else:
@@ -276,10 +347,19 @@ def _ask_for_packet_info(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_IPV6, getattr(socket, "IPV6_RECVPKTINFO", 49), 1)
 
 
+def _address(name: bytes) -> SocketAddress:
+    """What a sockaddr_in or sockaddr_in6 says."""
+    (port,) = struct.unpack_from("!H", name, 2)
+    if len(name) == _SOCKADDR_IN:
+        return socket.inet_ntop(socket.AF_INET, name[4:8]), port
+    (scope,) = struct.unpack_from("=I", name, 24)
+    return socket.inet_ntop(socket.AF_INET6, name[8:24]), port, 0, scope
+
+
 def _local_address(info: bytes) -> str:
     """The address that was asked: spec_dst of in_pktinfo, or the first 16 octets of in6_pktinfo."""
-    if len(info) == 12:
-        return socket.inet_ntop(socket.AF_INET, info[4:8])
-    if len(info) == 20:
+    if len(info) >= _INFO_LENGTH[socket.AF_INET6]:
         return socket.inet_ntop(socket.AF_INET6, info[:16])
+    if len(info) >= _INFO_LENGTH[socket.AF_INET]:
+        return socket.inet_ntop(socket.AF_INET, info[4:8])
     return ""

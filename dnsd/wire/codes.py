@@ -27,9 +27,12 @@ class Type(enum.IntEnum):
     DNAME = 39
     OPT = 41
     DS = 43
+    SVCB = 64
+    HTTPS = 65
     IXFR = 251
     AXFR = 252
     ANY = 255
+    CAA = 257
 
 
 class Class(enum.IntEnum):

@@ -7,7 +7,8 @@ spec.md section 1.1; a question's name may not be compressed, for there is nothi
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+
+import msgspec
 
 from dnsd.wire import codes
 from dnsd.wire.codes import Opcode, Option, Rcode, Type
@@ -25,15 +26,23 @@ MAX_UDP_SIZE = 65_507
 """Octets of the largest datagram that IPv4 carries."""
 MAX_TCP_SIZE = 65_535
 """Octets of the largest message that the length prefix of TCP can announce."""
+OPT_OCTETS = 11
+"""Octets of an OPT record without options (RFC 6891 section 6.1.2)."""
 _POINTER = 0xC0
+_PLAIN = frozenset(
+    struct.pack("!5H", flags, 1, 0, 0, opts) for flags in (codes.RD, codes.RD | codes.AD) for opts in (0, 1)
+)
+"""Headers of plain queries, without the id."""
+_OPT_BEGIN = struct.pack("!BH", 0, Type.OPT)
+_OPT_END = frozenset(struct.pack("!IH", flags, 0) for flags in (0, codes.DO))
+"""What follows the size: extended rcode, version, flags, and no options."""
 
 
 class Malformed(Exception):
     """The bytes are no DNS message."""
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(msgspec.Struct, frozen=True, gc=False):
     """One question. `name` is in lower case, `asked` as it came."""
 
     name: Name
@@ -44,8 +53,7 @@ class Question:
     """The question section, to be given back octet for octet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Edns:
+class Edns(msgspec.Struct, frozen=True, gc=False):
     """The OPT record of a query (RFC 6891)."""
 
     size: int
@@ -55,8 +63,7 @@ class Edns:
     options: tuple[tuple[int, bytes], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, gc=False):
     """A query that passed the gate."""
 
     id: int
@@ -96,6 +103,29 @@ def accept(data: bytes) -> Message | bytes | None:
     except Malformed:
         return _error(id_, flags, Rcode.FORMERR, question.wire)
     return Message(id_, flags, question, edns, len(data), serial)
+
+
+def plain(data: bytes) -> int:
+    """The offset of the question's type in a query as stub resolvers send it, 0 in any other.
+
+    That is: RD set, AD perhaps, one question, and nothing else but an OPT of version 0 without options.
+    """
+    if data[2:HEADER] not in _PLAIN:
+        return 0
+    at, size = HEADER, len(data)
+    while at < size and (length := data[at]):
+        if length > MAX_LABEL:
+            return 0
+        at += 1 + length
+    if at - HEADER >= MAX_NAME:
+        return 0
+    at += 1
+    rest = at + 4
+    if not data[HEADER - 1]:
+        return at if rest == size else 0
+    if rest + OPT_OCTETS != size or data[rest : rest + 3] != _OPT_BEGIN or data[rest + 5 :] not in _OPT_END:
+        return 0
+    return at
 
 
 def _error(id_: int, flags: int, rcode: Rcode, question: bytes = b"") -> bytes:

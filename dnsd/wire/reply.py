@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import dnslib
+import msgspec
 from dnslib import RR
 
 from dnsd.wire import codes
@@ -26,8 +26,7 @@ _ECHOED = 0x7800 | codes.RD | codes.CD
 """What a reply's flags have from the query: opcode, RD and CD."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sections:
+class Sections(msgspec.Struct, frozen=True, gc=False):
     """What a reply says besides its question. `flags` are AA, TC, RA and AD."""
 
     rcode: int
@@ -39,8 +38,7 @@ class Sections:
     """EDNS options, told to clients that sent OPT."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """The octets after the id and before the question, and those after it."""
 
     head: bytes

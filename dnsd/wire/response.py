@@ -26,10 +26,15 @@ _RECORD = struct.Struct("!HHIH").unpack_from
 _POINTED = struct.Struct("!HHHIH").unpack_from
 """A record whose owner name is a pointer."""
 _TTL = struct.Struct("!I")
+RETURNED = codes.AA | codes.TC | codes.RA | codes.AD
+"""Flags of a response that go on to the client."""
 _OPCODE = 0x7800
 _POINTER = 0xC0
-_A, _SOA, _OPT = int(Type.A), int(Type.SOA), int(Type.OPT)
-_MANY = MAX_POINTERS << 8
+_A, _SOA, _OPT, _IN = int(Type.A), int(Type.SOA), int(Type.OPT), int(Class.IN)
+POINTER = 1 << 16
+"""What a pointer adds to what a name takes, above all octets that it may have."""
+_OCTETS = POINTER - 1
+_MANY = MAX_POINTERS * POINTER
 
 _WITH_NAMES: dict[int, type[dnslib.RD]] = {
     Type.NS: dnslib.NS,
@@ -189,7 +194,7 @@ def _read(data: bytes, asked: bytes) -> Response:
     if questions:
         if asked and data.startswith(asked, HEADER):
             at += len(asked)
-            names.known[HEADER] = len(asked) - 4
+            names.know(HEADER, at - 4)
         else:
             at = names.walk(HEADER) + 4
     if at > len(data):
@@ -240,7 +245,8 @@ def _records(data: bytes, at: int, counts: Sequence[int], names: _Names) -> tupl
             if ttl > MAX_TTL:  # counts as 0 (RFC 2181 section 8)
                 zeroed.append(ttl_at)
                 ttl = 0
-            minimum = min(minimum, ttl)
+            if ttl < minimum:
+                minimum = ttl
             if type_ == _SOA and section == 1 and soa_minimum is None:
                 (soa_minimum,) = _TTL.unpack_from(data, at - 4)
             types.append(type_)
@@ -280,16 +286,17 @@ def _check(data: bytes, names: _Names, type_: int, class_: int, start: int, end:
     Raises:
         BadRecord: it is not.
     """
-    if type_ in _OF_INTERNET and class_ != Class.IN:
+    if type_ in _OF_INTERNET and class_ != _IN:
         return
-    if type_ in _ADDRESS:
+    before = _BEFORE_NAME.get(type_)
+    if before is not None:
+        fits = names.walk(start + before) == end
+    elif type_ in _ADDRESS:
         fits = end - start == _ADDRESS[type_]
-    elif type_ == Type.SOA:
+    elif type_ == _SOA:
         fits = names.walk(names.walk(start)) + 20 == end
-    elif type_ == Type.NAPTR:
-        fits = names.walk(_after_strings(data, start + 4)) == end
     else:
-        fits = names.walk(start + _BEFORE_NAME[type_]) == end
+        fits = names.walk(_after_strings(data, start + 4)) == end
     if not fits:
         raise BadRecord("rdata longer or shorter than it says")
 
@@ -304,13 +311,21 @@ def _after_strings(data: bytes, at: int) -> int:
 class _Names:
     """Names of a message. Each octet is walked over at most once, however many pointers lead to it.
 
-    `known` has for each offset where the rest of a name begins its octets, uncompressed, in the low eight bits and the
-    pointers on its way above them.
+    `known` has for each offset what the rest of a name takes that begins there: its octets, uncompressed, and POINTER
+    for each pointer on its way.
     """
+
+    __slots__ = ("data", "known")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.known: dict[int, int] = {}
+
+    def know(self, at: int, end: int) -> None:
+        """Take in a name that is known to be one, without pointers, from `at` to before `end`."""
+        while at < end:
+            self.known[at] = end - at
+            at += 1 + self.data[at]
 
     def walk(self, at: int) -> int:
         """The offset after the name at `at`.
@@ -320,41 +335,40 @@ class _Names:
             IndexError: cut off.
         """
         data, known = self.data, self.known
-        passed: list[tuple[int, int, int]] = []
-        octets = pointers = 0
+        passed: list[tuple[int, int]] = []
+        taken = 0
         first, end = at, -1
         while True:
             length = data[at]
             if length == 0:
-                octets += 1
+                taken += 1
                 break
-            passed.append((at, octets, pointers))
+            passed.append((at, taken))
             if length >= _POINTER:
                 target = (length & 0x3F) << 8 | data[at + 1]
                 if target >= first or target < HEADER:
                     raise BadRecord("pointer that does not go back to a name")
                 if end < 0:
                     end = at + 2
-                pointers += 1
+                taken += POINTER
                 rest = known.get(target)
                 if rest is not None:
-                    octets += rest & 0xFF
-                    pointers += rest >> 8
+                    taken += rest
                     break
                 first = at = target
             elif length > MAX_LABEL:
                 raise BadRecord("bad label type")
             else:
-                octets += 1 + length
+                taken += 1 + length
                 at += 1 + length
-            if octets >= MAX_NAME:
+            if taken & _OCTETS >= MAX_NAME:
                 raise BadRecord("name of more than 255 octets")
-        if octets > MAX_NAME:
+        if taken & _OCTETS > MAX_NAME:
             raise BadRecord("name of more than 255 octets")
-        if pointers > MAX_POINTERS:
+        if taken >= _MANY + POINTER:
             raise BadRecord("too many pointers in a name")
-        for offset, octets_before, pointers_before in passed:
-            known[offset] = octets - octets_before | (pointers - pointers_before) << 8
+        for offset, before in passed:
+            known[offset] = taken - before
         return at + 1 if end < 0 else end
 
 

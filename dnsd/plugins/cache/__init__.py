@@ -11,9 +11,10 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cachetools
+from msgspec.structs import replace
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from dnsd.cluster.index import Key
@@ -26,8 +27,8 @@ from dnsd.resolve.plugin import Context, Next, Plugin
 from dnsd.resolve.query import Query
 from dnsd.wire import codes
 from dnsd.wire.codes import Ede, Rcode, Type, type_text
-from dnsd.wire.name import is_under, to_text
-from dnsd.wire.response import Response
+from dnsd.wire.name import ROOT, is_under, to_text, to_wire
+from dnsd.wire.response import RETURNED, Response
 
 log = logging.getLogger("dnsd.plugin.cache")
 
@@ -38,6 +39,7 @@ FAILURE_SECONDS = 1.0
 MAX_FAILURES = 1024
 """Questions that are remembered to have failed."""
 
+_NO_KEYS: frozenset[Key] = frozenset()
 _TRANSFERS = frozenset(map(int, (Type.AXFR, Type.IXFR)))
 _REMEMBERED = frozenset({Ede.NO_REACHABLE_AUTHORITY, Ede.NETWORK_ERROR})
 """Failures of upstreams; others are about this server, and pass at once."""
@@ -54,6 +56,8 @@ class Cache(Plugin):
         self.denial = Entries(settings.denial.capacity)
         self.counts: Counter[tuple[str, str, str]] = Counter()
         """By metric, server, and type of entry."""
+        disabled = settings.success.disabled + settings.denial.disabled
+        self._disabled = tuple(map(to_wire, disabled if ROOT in settings.zones else (ROOT,)))
         self._changes = 0
         """Times that a cluster changed."""
         self._clock = context.clock
@@ -88,9 +92,37 @@ class Cache(Plugin):
             self.counts["misses", server, ""] += 1
             return await self._fetch(query, key, now, next_)
         self.counts["hits", server, _type(entry.kind)] += 1
+        (self.success if entry.kind is Kind.SUCCESS else self.denial).use(key, entry)
         if entry.fresh(now):
             return self._hit(query, key, entry, now, next_)
         return await self._expired(query, key, entry, now, next_)
+
+    # -- the short way
+
+    def passes(self, name: bytes) -> bool:
+        """Whether what comes for this name is kept; `lacks` and `take` are for those names."""
+        return not name.endswith(self._disabled)
+
+    def lacks(self, key: bytes, now: float) -> bool:
+        """Whether an upstream has to be asked this question."""
+        if (key in self.success or key in self.denial) and self._find(key, now) is not None:
+            return False
+        return key not in self._failures
+
+    def take(self, key: bytes, type_: int, response: Response, server: str) -> int:
+        """Keep a response to what was lacking: the TTL in seconds for its records, or 0 if `answer` has to see it."""
+        kind = kind_of(response.rcode, response.flags, response, type_)
+        if kind is not Kind.SUCCESS and kind is not Kind.DENIAL:
+            return 0
+        ttl = self._lifetime(response, kind)
+        if not ttl or not small(response):
+            return 0
+        counts = self.counts
+        counts["requests", server, ""] += 1
+        counts["misses", server, ""] += 1
+        flags = response.flags & RETURNED
+        self._put(key, Entry(kind, ttl, self._clock(), response.rcode, flags, response.data, (), _NO_KEYS), server)
+        return ttl
 
     # -- what is kept
 
@@ -154,7 +186,7 @@ class Cache(Plugin):
                 self._failures[key] = _Failed(type(failure), failure.text, self._clock() + FAILURE_SECONDS)
             raise
         body = body_of(answer)
-        kind = kind_of(answer, body, query.type)
+        kind = kind_of(answer.rcode, answer.flags, body, query.type)
         kept = self._keep(query, key, answer, body, kind, changes)
         return kept or self._capped(answer, body, kind)
 
@@ -198,8 +230,9 @@ class Cache(Plugin):
             self.counts["evictions", server, _type(entry.kind)] += entries.evictions - evicted
         stale = self.settings.stale
         if entry.kind is Kind.SUCCESS:
-            self.denial.drop(key)
-        elif entry.kind is Kind.DENIAL and (stale is None or not stale.prefer_positive):
+            if key in self.denial:
+                self.denial.drop(key)
+        elif key in self.success and entry.kind is Kind.DENIAL and (stale is None or not stale.prefer_positive):
             self.success.drop(key)
 
     def _lifetime(self, body: Body, kind: Kind) -> int:
@@ -245,7 +278,7 @@ class Cache(Plugin):
         try:
             answer = await next_(query)
             body = body_of(answer)
-            kind = kind_of(answer, body, query.type)
+            kind = kind_of(answer.rcode, answer.flags, body, query.type)
             stale = self.settings.stale
             if kind in (Kind.SUCCESS, Kind.DENIAL):
                 kept = self._keep(query, key, answer, body, kind, changes)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from dnslib import RR
+from msgspec.structs import replace
 
 from dnsd.corefile import read as words
 from dnsd.corefile.syntax import CorefileError, Directive

@@ -17,6 +17,7 @@ from dnsd.resolve.answer import Answer
 from dnsd.resolve.plugin import Context, Next, Plugin
 from dnsd.resolve.query import Query
 from dnsd.wire.codes import Rcode, rcode_text
+from dnsd.wire.name import to_wire
 
 
 class Forward(Plugin):
@@ -26,6 +27,7 @@ class Forward(Plugin):
 
     def __init__(self, stanzas: Sequence[Stanza], context: Context) -> None:
         self.forwarders = tuple(Forwarder(stanza, context.clock) for stanza in stanzas)
+        self._excluded = tuple(to_wire(zone) for stanza in stanzas for zone in stanza.excluded)
         self._plugins = context.plugins
         context.on_ready.append(self._look_around)
 
@@ -47,6 +49,10 @@ class Forward(Plugin):
     def ready(self) -> bool:
         """Whether every stanza knows its upstreams' addresses."""
         return all(forwarder.ready for forwarder in self.forwarders)
+
+    def passes(self, name: bytes) -> bool:
+        """Whether no stanza excepts the name."""
+        return not name.endswith(self._excluded)
 
     async def answer(self, query: Query, next_: Next) -> Answer:
         """Ask the upstreams of the first stanza that takes the name, and of further ones where it says `next`."""

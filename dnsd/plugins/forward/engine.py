@@ -71,7 +71,8 @@ class Engine:
         self.wheel: Wheel[Asker] = Wheel(TICK)
         self.broken = 0
         """Queries sent to any upstream because all are down."""
-        self._in_flight: dict[Route, dict[bytes, Exchange]] = {route: {} for route in Route}
+        self._in_flight: tuple[dict[bytes, Exchange], ...] = tuple({} for _ in Route)
+        """By route and query."""
         self._turn = 0
         self._upstreams: list[Upstream] = []
         self._orders: list[list[Upstream]] = []
@@ -95,7 +96,7 @@ class Engine:
 
     def __len__(self) -> int:
         """Questions in flight."""
-        return sum(map(len, self._in_flight.values()))
+        return sum(map(len, self._in_flight))
 
     def ask(self, tail: bytes, question: bytes, route: Route, waiter: Waiter, now: float) -> None:
         """Send a query, which is `tail` after an id that the channel chooses, and tell `waiter` the outcome.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dnsd.corefile.syntax import Position, Word
 from dnsd.plugins.forward import hosts, targets
-from dnsd.plugins.forward.engine import TICK, Engine, Outcome, Route
+from dnsd.plugins.forward.engine import TICK, Engine, Outcome, Route, Waiter
 from dnsd.plugins.forward.failures import TooManyQueries, UpstreamsUnknown
 from dnsd.plugins.forward.settings import Scheme, Stanza, Target
 from dnsd.plugins.forward.stream import Stream
@@ -22,7 +22,7 @@ from dnsd.resolve.query import Query
 from dnsd.wire import codes
 from dnsd.wire.codes import Option, Type
 from dnsd.wire.query import Edns, Question
-from dnsd.wire.response import Response
+from dnsd.wire.response import RETURNED, Response
 
 if TYPE_CHECKING:
     from dnsd.plugins.forward.https import Https
@@ -38,8 +38,6 @@ RESOLV_CONF = "/etc/resolv.conf"
 
 _PASSED = codes.RD | codes.AD | codes.CD
 """Flags of a query that go on to the upstream."""
-_RETURNED = codes.AA | codes.TC | codes.RA | codes.AD
-"""Flags of a response that come back from it."""
 _HEAD = struct.Struct("!5H").pack
 _OPT = struct.pack("!BHHIH", 0, Type.OPT, UDP_SIZE, 0, 0)
 _OPT_DO = struct.pack("!BHHIH", 0, Type.OPT, UDP_SIZE, codes.DO, 0)
@@ -118,12 +116,37 @@ class Forwarder:
         opt = b"" if edns is None else _OPT_DO if edns.do else _OPT
         if edns is not None and edns is not query.message.edns:
             opt = _with_options(opt, edns, query.message.edns)
+        if query.outcome is not None:
+            return _answer(_response(query.outcome))
         self.waiting += 1
         try:
             outcome = await self._ask(query.question, flags, opt, route)
         finally:
             self.waiting -= 1
         return _answer(_response(outcome))
+
+    def relay(self, question: bytes, ad: int, opt: bytes, waiter: Waiter, now: float) -> bool:
+        """Send the question section of a plain query on, and tell `waiter` the outcome; False where that cannot be.
+
+        `ad` is the query's AD bit, `opt` its OPT record. `waiting` counts the query until `waiter` counts it down.
+        """
+        engine = self.engine
+        if self.waiting >= self._limit or not engine.upstreams:
+            return False
+        flags = codes.RD | codes.AD if ad or self.asks_ad else codes.RD
+        if opt:
+            tail = _HEAD(flags, 1, 0, 0, 1) + question + (_OPT_DO if opt[7] else _OPT)
+            route = Route.WHOLE if opt[3] << 8 | opt[4] > UDP_SIZE else Route.DATAGRAM
+        else:
+            tail, route = _HEAD(flags, 1, 0, 0, 0) + question, Route.DATAGRAM
+        self.waiting += 1
+        try:
+            engine.ask(tail, question, route, waiter, now)
+        except Failure as failure:
+            waiter.set_result(failure)
+        if self._ticker is None:
+            self._wind()
+        return True
 
     async def look_up(self, question: Question) -> Response:
         """The response to a question of our own.
@@ -261,7 +284,7 @@ def _answer(response: Response) -> Answer:
     options = response.layout.options
     return Answer(
         response.rcode,
-        response.flags & _RETURNED,
+        response.flags & RETURNED,
         response.answer,
         response.authority,
         response.additional,

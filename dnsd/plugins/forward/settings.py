@@ -108,6 +108,11 @@ class Stanza:
     """`tls_servername`."""
     doh_post: bool = True
 
+    @property
+    def plain(self) -> bool:
+        """Whether every name is forwarded, whatever it asks, over UDP first, and every response is the answer."""
+        return not (self.zone or self.force_tcp or self.next_rcodes or self.next_on_nodata)
+
     def takes(self, name: Name) -> bool:
         """Whether queries for `name` are forwarded by this stanza."""
         if not is_under(name, self.zone):

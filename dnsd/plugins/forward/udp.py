@@ -84,10 +84,19 @@ class Poller:
 
     def _readable(self) -> None:
         sockets = self._sockets
+        received = []
         for number, _ in self._epoll.poll(0, MAX_READY):
             sock = sockets.get(number)
-            if sock is not None:  # else closed by what came before it in this very list
-                sock.read()
+            if sock is None:
+                continue  # closed by what came before it in this very list
+            try:
+                received.append((sock, sock.socket.recv(MAX_REPLY)))
+            except (BlockingIOError, InterruptedError):
+                continue
+            except OSError as error:
+                sock.fail(error)
+        for sock, data in received:
+            sock.take(data)
 
 
 class UdpSocket:
@@ -106,15 +115,8 @@ class UdpSocket:
         self._strays = 0
         channel.poller.add(self)
 
-    def read(self) -> None:
-        """Take one datagram. The poller calls again as long as there are more."""
-        try:
-            data = self.socket.recv(MAX_REPLY)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            self.fail(error)
-            return
+    def take(self, data: bytes) -> None:
+        """Look at a datagram that was received."""
         attempt = self.pending.get(data[:2])
         if attempt is None or not attempt.asked(data):
             self._stray()

@@ -6,7 +6,9 @@ import enum
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from dnsd.corefile import read as words
 from dnsd.corefile.syntax import Directive, Word

@@ -6,7 +6,8 @@ The question that the client sees is its own whatever happens here: a reply echo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from dnsd.corefile.syntax import Directive
 from dnsd.plugins.rewrite import reading

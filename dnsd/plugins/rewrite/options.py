@@ -12,8 +12,10 @@ import logging
 import re
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec.structs import replace
 
 from dnsd.corefile.syntax import CorefileError, Word
 from dnsd.plugins.rewrite.rule import Rewritten, Rule

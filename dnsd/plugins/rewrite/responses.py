@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import dnslib
 from dnslib import RR, DNSLabel
+from msgspec.structs import replace
 
 from dnsd.plugins.directive import tellable
 from dnsd.plugins.rewrite.matching import Match, name_of, text_of

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from dnslib import CNAME, QTYPE, RR
+from msgspec.structs import replace
 from prometheus_client.core import CounterMetricFamily, Metric
 
 from dnsd.cluster.schema import zone_of

@@ -10,10 +10,11 @@ import ipaddress
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from dnslib import RR
+from msgspec.structs import replace
 
 from dnsd.corefile import read as words
 from dnsd.corefile.syntax import CorefileError, Directive, Word

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 import dns.flags
 import dns.message
 import dns.rcode
 import dns.rrset
+from msgspec.structs import replace
 from prometheus_client.metrics_core import Metric
 
 from dnsd.cluster.index import Key
