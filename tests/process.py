@@ -28,6 +28,8 @@ import dns.query
 import dns.rdatatype
 import pytest
 
+DNSD = str(Path(sys.executable).with_name("dnsd"))
+"""The program as `make install` leaves it: compiled, where a C compiler is. What tests import is not."""
 DEADLINE = 30.0
 """Seconds until something that has to happen is given up: generous, for a machine that is busy."""
 PORTS = (12_000, 32_000)
@@ -156,12 +158,12 @@ def _process(
     output = folder / f"dnsd.{port}.log"
     with output.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "dnsd", *arguments],
+            [DNSD, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), **(environment or {})},
+            env={**os.environ, **(environment or {})},
         )
     try:
         yield Dnsd(process, port, output)
@@ -181,7 +183,7 @@ def _wait(server: Dnsd, probe: str) -> None:
 def run(*arguments: str, cwd: Path | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """`dnsd` with arguments that make it end by itself."""
     return subprocess.run(
-        [sys.executable, "-m", "dnsd", *arguments],
+        [DNSD, *arguments],
         input=stdin,
         capture_output=True,
         text=True,

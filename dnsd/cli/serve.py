@@ -23,6 +23,7 @@ from dnsd.observe.answering import Answering, OneProcess, Workers, report
 from dnsd.observe.endpoints import lameduck
 from dnsd.observe.metrics import Metrics
 from dnsd.observe.observer import Observer
+from dnsd.plugins import relay
 from dnsd.plugins.build import Host, plugin_names
 from dnsd.serve.fleet import Fleet
 from dnsd.serve.instance import Instance
@@ -192,4 +193,5 @@ def _say_nothing(_: Instance) -> None:
 
 
 def _platform() -> str:
-    return f"{sys.platform}/{platform.machine()}, Python {platform.python_version()}"
+    built = "interpreted" if str(relay.__file__).endswith(".py") else "compiled"
+    return f"{sys.platform}/{platform.machine()}, Python {platform.python_version()}, {built}"

@@ -154,7 +154,7 @@ def test_a_plugin_of_others_works_as_the_design_notes_show(tmp_path: Path, monke
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {entry[3]}\nVersion: 1\n")
     (metadata / "entry_points.txt").write_text(f"[{entry[1]}]\n{entry[2]} = {entry[3]}\n")
     corefile = '. {\n    bind 127.0.0.1\n    greet "good morning"\n    whoami\n}\n'.replace(". {", ".:PORT {")
-    environment = {"PYTHONPATH": f"{installed}:{ROOT}"}
+    environment = {"PYTHONPATH": str(installed)}
     with dnsd(corefile, tmp_path, environment=environment) as server:
         assert server.texts("hello.example.org", "TXT") == ['"good morning"']
         assert server.texts("other.example.org", "TXT") == []
