@@ -190,7 +190,6 @@ def run(*arguments: str, cwd: Path | None = None, stdin: str = "") -> subprocess
         timeout=DEADLINE,
         check=False,
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
     )
 
 

@@ -245,8 +245,7 @@ def _records(data: bytes, at: int, counts: Sequence[int], names: _Names) -> tupl
             if ttl > MAX_TTL:  # counts as 0 (RFC 2181 section 8)
                 zeroed.append(ttl_at)
                 ttl = 0
-            if ttl < minimum:
-                minimum = ttl
+            minimum = min(minimum, ttl)
             if type_ == _SOA and section == 1 and soa_minimum is None:
                 (soa_minimum,) = _TTL.unpack_from(data, at - 4)
             types.append(type_)
