@@ -159,10 +159,8 @@ asking = st.fixed_dictionaries(
 
 
 def shown(message: dns.message.Message) -> tuple[object, ...]:
-    """All that a client sees, but for an order of addresses that is drawn."""
-    sections = [
-        sorted(line for rrset in section for line in rrset.to_text().split("\n")) for section in message.sections
-    ]
+    """What a client sees, but for an order that is drawn, and letter case, which compression takes from other names."""
+    sections = [sorted("\n".join(map(str, section)).lower().split("\n")) for section in message.sections]
     return message.flags, message.rcode(), message.edns, message.payload, message.ednsflags, message.options, sections
 
 
